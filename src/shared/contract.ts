@@ -50,6 +50,8 @@ export interface TableBackend {
   readonly refusedRoutes: readonly string[];
   /** Ids of the models it serves; null: not read yet. */
   readonly models: readonly string[] | null;
+  /** `models` is the operator's and binds; a learned list is a preference, since servers accept ids they don't list. */
+  readonly modelsBinding: boolean;
   readonly lastCheckMs: number | null;
   readonly lastSignOfLifeMs: number | null;
   readonly consecutiveFailures: number;
