@@ -1,0 +1,44 @@
+/**
+ * Hot–cold lexicographic (Prequal, NSDI'24): a backend is hot if it has more in flight than the quantile of its pool. Among
+ * the cold the lowest latency wins; if all are hot, the fewest in flight.
+ */
+import { expectedLatencyMs } from "./load-score.ts";
+import { effectiveWeight, type Member } from "./member.ts";
+import { sortByScore } from "./ordering.ts";
+import type { Policy, RankContext } from "./policy.ts";
+import { createRotation, forgetTurns, takeTurn, turnOf, type Rotation } from "./rotation.ts";
+
+/** Prequal's Q_RIF. */
+const hotQuantile = 0.84;
+
+/** As in `lowest-latency`: a tenth is noise. */
+const latencyTolerance = 1.1;
+
+/** Above every latency, so that each hot one comes after all the cold ones, in milliseconds. */
+const hotBase = 1e12;
+
+export const hotCold: Policy<Rotation> = {
+  name: "hot-cold",
+  memory: (_members, rng) => createRotation(rng),
+
+  rank<M extends Member>(members: M[], context: RankContext, rotation: Rotation): void {
+    const busyness = members.map((member) => member.inFlight / effectiveWeight(member));
+    const threshold = quantile(busyness, hotQuantile);
+    const scores = members.map((member, index) =>
+      busyness[index]! > threshold ? hotBase * (1 + busyness[index]!) : expectedLatencyMs(member, context),
+    );
+    const best = scores.reduce((least, score) => Math.min(least, score), Infinity);
+    for (const [index, score] of scores.entries()) if (score <= best * latencyTolerance) scores[index] = best;
+    const turns = members.map((member) => turnOf(rotation, member));
+    sortByScore(members, scores, turns);
+  },
+
+  commit: (ranked, rotation) => takeTurn(rotation, ranked),
+  forget: forgetTurns,
+};
+
+/** The value below or at which the given share of the others lies; the lower neighbour, so that small pools can be hot. */
+function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.floor(share * (sorted.length - 1))] ?? 0;
+}

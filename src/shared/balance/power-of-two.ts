@@ -1,0 +1,42 @@
+/**
+ * Power of two choices: two draws in proportion to the weights, with replacement; the one with fewer requests in flight for
+ * its weight. Where knowledge is old, it can't send everybody to the same backend.
+ * Mitzenmacher: The Power of Two Choices in Randomized Load Balancing (2001).
+ */
+import { effectiveWeight, type Member } from "./member.ts";
+import { sortByScore } from "./ordering.ts";
+import type { Policy, RankContext } from "./policy.ts";
+import { createRotation, forgetTurns, takeTurn, turnOf, type Rotation } from "./rotation.ts";
+
+export const powerOfTwo: Policy<Rotation> = {
+  name: "power-of-two",
+  memory: (_members, rng) => createRotation(rng),
+
+  rank<M extends Member>(members: M[], context: RankContext, rotation: Rotation): void {
+    const one = draw(members, context.rng());
+    const other = draw(members, context.rng());
+    const pick = busyness(other) < busyness(one) ? other : one;
+    const scores = members.map((member) => (member === pick ? -1 : busyness(member)));
+    const turns = members.map((member) => turnOf(rotation, member));
+    sortByScore(members, scores, turns);
+  },
+
+  commit: (ranked, rotation) => takeTurn(rotation, ranked),
+  forget: forgetTurns,
+};
+
+/** In flight for its weight, without the one to come: idle backends tie and the draw, which is weighted, decides. */
+function busyness(member: Member): number {
+  return member.inFlight / effectiveWeight(member);
+}
+
+function draw<M extends Member>(members: readonly M[], chance: number): M {
+  let total = 0;
+  for (const member of members) total += effectiveWeight(member);
+  let left = chance * total;
+  for (const member of members) {
+    left -= effectiveWeight(member);
+    if (left < 0) return member;
+  }
+  return members.at(-1)!;
+}

@@ -1,0 +1,243 @@
+/**
+ * A pick, whole: membership, then tiers with spill-over and panic, then regional preference, then the policy.
+ * The registry (exact) and the edge (from its table) both come through here.
+ */
+import type { BalanceConfig, PolicyName } from "../config/config.ts";
+import type { PickRefusal } from "../contract.ts";
+import { picksFromTable, type RouteClass } from "../route.ts";
+import type { Rng } from "../rng.ts";
+import { hasRoom, type Member } from "./member.ts";
+import { isOpen, modelFit, readiness, servesRoute } from "./membership.ts";
+import { policies } from "./policies.ts";
+import type { RankContext } from "./policy.ts";
+import { nearFirst } from "./region.ts";
+import { drawTier, shareLoad } from "./tiers.ts";
+
+export interface SelectRequest {
+  readonly routeClass: RouteClass;
+  readonly routeId: string;
+  readonly model: string | null;
+  readonly affinityKey: string | null;
+  readonly edgeRegion: string;
+}
+
+export type Selection<M extends Member> =
+  | {
+      readonly kind: "candidates";
+      /** The pick, then every other backend that may be tried, best first. Never empty. */
+      readonly ordered: readonly M[];
+    }
+  | { readonly kind: "none"; readonly reason: Exclude<PickRefusal, "task_home_gone"> };
+
+/** What picks remember: one per registry, one per isolate. Each route class has its policy's memory of its own. */
+export interface SelectionMemory {
+  readonly byClass: Map<RouteClass, { readonly policy: PolicyName; readonly memory: unknown }>;
+}
+
+export interface SelectNow {
+  readonly nowMs: number;
+  readonly rng: Rng;
+}
+
+export function createSelectionMemory(): SelectionMemory {
+  return { byClass: new Map() };
+}
+
+/** Drops what is remembered of backends that are gone; to be called when the fleet's list changes. */
+export function forgetBackends(memory: SelectionMemory, known: (name: string) => boolean): void {
+  for (const entry of memory.byClass.values()) policies[entry.policy].forget(entry.memory, known);
+}
+
+/**
+ * From edges with tables a backend on trial gets one request in so many of its share, since each isolate knows only its
+ * own requests and a herd of first requests would be no trial.
+ */
+const tableTrialShare = 0.1;
+
+/** Picks a backend for one request and says who is next. The only thing it changes is `memory`. */
+export function select<M extends Member>(
+  members: readonly M[],
+  request: SelectRequest,
+  settings: BalanceConfig,
+  memory: SelectionMemory,
+  now: SelectNow,
+): Selection<M> {
+  const found = findCapable(members, request);
+  if (found.kind === "none") return found;
+  const { fitting, unlisted } = found;
+  const preferredIsUp = fitting.some((member) => readiness(member) === "up");
+  const first = preferredIsUp ? fitting : [...fitting, ...unlisted];
+  const ordered = orderAcrossTiers(first, request, settings, memory, now);
+  if (preferredIsUp && unlisted.length > 0) {
+    const rest = unlisted.filter((member) => readiness(member) === "up" && hasRoom(member));
+    if (ordered.length > 0) ordered.push(...rest.sort(byPriorityThenName));
+    else ordered.push(...orderAcrossTiers(rest, request, settings, memory, now));
+  }
+  return ordered.length > 0 ? { kind: "candidates", ordered } : { kind: "none", reason: "no_capacity" };
+}
+
+type Capable<M extends Member> =
+  | { readonly kind: "capable"; readonly fitting: readonly M[]; readonly unlisted: readonly M[] }
+  | { readonly kind: "none"; readonly reason: "no_backend" | "route_unsupported" | "model_unsupported" };
+
+/** Those that can do what is asked, whatever their health. */
+function findCapable<M extends Member>(members: readonly M[], request: SelectRequest): Capable<M> {
+  let open = 0;
+  let routed = 0;
+  const fitting: M[] = [];
+  const unlisted: M[] = [];
+  for (const member of members) {
+    if (!isOpen(member)) continue;
+    open += 1;
+    if (!servesRoute(member, request.routeId)) continue;
+    routed += 1;
+    const fit = modelFit(member, request.model);
+    if (fit === "yes") fitting.push(member);
+    else if (fit === "unlisted") unlisted.push(member);
+  }
+  if (fitting.length > 0 || unlisted.length > 0) return { kind: "capable", fitting, unlisted };
+  if (open === 0) return { kind: "none", reason: "no_backend" };
+  return { kind: "none", reason: routed === 0 ? "route_unsupported" : "model_unsupported" };
+}
+
+interface Tier<M extends Member> {
+  readonly priority: number;
+  total: number;
+  up: number;
+  /** Up, with room for one more. */
+  readonly ready: M[];
+  /** Waiting for their one trial request. */
+  readonly trials: M[];
+  /** Not to be used unless in panic; with room. */
+  readonly down: M[];
+}
+
+function orderAcrossTiers<M extends Member>(
+  members: readonly M[],
+  request: SelectRequest,
+  settings: BalanceConfig,
+  memory: SelectionMemory,
+  now: SelectNow,
+): M[] {
+  if (members.length === 0) return [];
+  const tiers = intoTiers(members);
+  const shares = shareLoad(tiers, settings.spillover, settings.panic);
+  const drawn = drawTier(shares, now.rng);
+  const ordered: M[] = [];
+  orderTier(tiers[drawn]!, shares[drawn]!.panic, ordered, request, settings, memory, now);
+  for (const [index, tier] of tiers.entries()) {
+    if (index !== drawn) orderTier(tier, shares[index]!.panic, ordered, request, settings, memory, now);
+  }
+  return ordered;
+}
+
+function intoTiers<M extends Member>(members: readonly M[]): Tier<M>[] {
+  const tiers: Tier<M>[] = [];
+  for (const member of members) {
+    let tier = tiers.find((one) => one.priority === member.priority);
+    if (tier === undefined) {
+      tier = { priority: member.priority, total: 0, up: 0, ready: [], trials: [], down: [] };
+      tiers.push(tier);
+    }
+    const ready = readiness(member);
+    tier.total += 1;
+    if (ready === "up") tier.up += 1;
+    if (!hasRoom(member)) continue;
+    if (ready === "up") tier.ready.push(member);
+    else if (ready === "on_trial") tier.trials.push(member);
+    else tier.down.push(member);
+  }
+  return tiers.length < 2 ? tiers : tiers.sort((a, b) => a.priority - b.priority);
+}
+
+/**
+ * Appends a tier's usable members, best first. The very first one of `ordered` is the pick and is committed to the policy's
+ * memory. In panic all are usable, but the next to try after the pick are those that are up.
+ */
+function orderTier<M extends Member>(
+  tier: Tier<M>,
+  panic: boolean,
+  ordered: M[],
+  request: SelectRequest,
+  settings: BalanceConfig,
+  memory: SelectionMemory,
+  now: SelectNow,
+): void {
+  const isPick = ordered.length === 0;
+  const pool = panic ? [...tier.ready, ...tier.trials, ...tier.down] : tier.ready;
+  const trial = !panic && isPick ? trialDue(tier, request, now) : null;
+  if (trial !== null) ordered.push(trial);
+  if (pool.length > 0) rankPool(pool, isPick && trial === null, request, settings, memory, now);
+  if (panic) upFirst(pool);
+  for (const member of pool) ordered.push(member);
+  if (panic) return;
+  for (const member of tier.trials) if (member !== trial) ordered.push(member);
+}
+
+/** The one that this request tries out, if any: at once where in-flight is exact, seldom where it is not. */
+function trialDue<M extends Member>(tier: Tier<M>, request: SelectRequest, now: SelectNow): M | null {
+  if (tier.trials.length === 0) return null;
+  const one = tier.trials.length === 1 ? 0 : Math.floor(now.rng() * tier.trials.length);
+  if (picksFromTable(request.routeClass) && tier.ready.length > 0) {
+    const share = (tableTrialShare * tier.trials.length) / (tier.trials.length + tier.ready.length);
+    if (now.rng() >= share) return null;
+  }
+  return tier.trials[one] ?? null;
+}
+
+function rankPool<M extends Member>(
+  pool: M[],
+  commit: boolean,
+  request: SelectRequest,
+  settings: BalanceConfig,
+  memory: SelectionMemory,
+  now: SelectNow,
+): void {
+  const policy = policies[settings.policies[request.routeClass]];
+  const own = memoryFor(pool, request.routeClass, policy.name, memory, now.rng);
+  const context: RankContext = {
+    routeClass: request.routeClass,
+    affinityKey: request.affinityKey,
+    nowMs: now.nowMs,
+    rng: now.rng,
+  };
+  const nearCount = nearFirst(pool, request.edgeRegion, settings.regionPreference);
+  if (nearCount === pool.length) {
+    policy.rank(pool, context, own);
+    if (commit) policy.commit(pool, own);
+    return;
+  }
+  const near = pool.slice(0, nearCount);
+  const far = pool.slice(nearCount);
+  policy.rank(near, context, own);
+  policy.rank(far, context, own);
+  if (commit) policy.commit(near, own);
+  for (const [index, member] of [...near, ...far].entries()) pool[index] = member;
+}
+
+/** The policy's memory for a route class; a policy that was switched at run time starts afresh. */
+function memoryFor(
+  pool: readonly Member[],
+  routeClass: RouteClass,
+  policy: PolicyName,
+  memory: SelectionMemory,
+  rng: Rng,
+): unknown {
+  const entry = memory.byClass.get(routeClass);
+  if (entry !== undefined && entry.policy === policy) return entry.memory;
+  const fresh = policies[policy].memory(pool, rng);
+  memory.byClass.set(routeClass, { policy, memory: fresh });
+  return fresh;
+}
+
+/** Keeps the first and moves those that are up before those that are not. */
+function upFirst<M extends Member>(ranked: M[]): void {
+  const rest = ranked.splice(1);
+  for (const member of rest) if (readiness(member) === "up") ranked.push(member);
+  for (const member of rest) if (readiness(member) !== "up") ranked.push(member);
+}
+
+function byPriorityThenName(a: Member, b: Member): number {
+  if (a.priority !== b.priority) return a.priority - b.priority;
+  return a.name < b.name ? -1 : 1;
+}
