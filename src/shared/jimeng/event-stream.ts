@@ -1,0 +1,109 @@
+/**
+ * An incremental reader of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html) that runs
+ * beside the bytes, not in their way: it knows where the stream stands and what it has told, and keeps one event at most.
+ */
+import type { ToldError } from "./told-error.ts";
+import { readToldError } from "./told-error.ts";
+import { decodeUtf8 } from "./utf8.ts";
+
+/** Bytes of one event's data that are looked at; a chunk that tells of a failure has a few hundred. */
+const maxEventBytes = 16 * 1024;
+
+const lineFeed = 10;
+const carriageReturn = 13;
+const space = 32;
+const byteOrderMark = [0xef, 0xbb, 0xbf] as const;
+const dataField = [100, 97, 116, 97] as const;
+const colon = 58;
+
+export interface StreamState {
+  /** Nothing of an event has come that its blank line has not ended, so a comment may be put here. */
+  readonly betweenEvents: boolean;
+  /** `data: [DONE]` has come, as a whole event. It is the only end: a chunk with `finish_reason: "stop"` may be followed by others. */
+  readonly done: boolean;
+  readonly toldError: ToldError | null;
+  /** Events with data, `[DONE]` among them. */
+  readonly events: number;
+}
+
+export class EventStreamReader {
+  /** The line that is under way, cut at the bound. */
+  readonly #line = new Uint8Array(maxEventBytes);
+  #lineLength = 0;
+  #lineIsLong = false;
+  /** The data of the event that is under way; null: no data line yet. */
+  #data: string | null = null;
+  #dataIsLong = false;
+  #eventIsOpen = false;
+  #afterReturn = false;
+  #firstLine = true;
+  #done = false;
+  #toldError: ToldError | null = null;
+  #events = 0;
+
+  /** Takes the next piece of the body, wherever the network has cut it. */
+  write(bytes: Uint8Array): void {
+    for (let index = 0; index < bytes.length; index++) {
+      const byte = bytes[index] as number;
+      if (byte === lineFeed) {
+        if (!this.#afterReturn) this.#endLine();
+        this.#afterReturn = false;
+        continue;
+      }
+      this.#afterReturn = byte === carriageReturn;
+      if (this.#afterReturn) this.#endLine();
+      else if (this.#lineLength < maxEventBytes) this.#line[this.#lineLength++] = byte;
+      else this.#lineIsLong = true;
+    }
+  }
+
+  state(): StreamState {
+    return {
+      betweenEvents: this.#lineLength === 0 && !this.#eventIsOpen,
+      done: this.#done,
+      toldError: this.#toldError,
+      events: this.#events,
+    };
+  }
+
+  #endLine(): void {
+    if (this.#lineLength === 0) {
+      this.#endEvent();
+    } else {
+      this.#eventIsOpen = true;
+      this.#readField();
+    }
+    this.#lineLength = 0;
+    this.#lineIsLong = false;
+    this.#firstLine = false;
+  }
+
+  #readField(): void {
+    const marked = this.#firstLine && byteOrderMark.every((byte, index) => this.#line[index] === byte);
+    const start = marked ? byteOrderMark.length : 0;
+    if (!dataField.every((byte, index) => this.#line[start + index] === byte)) return;
+    let from = start + dataField.length;
+    if (from < this.#lineLength && this.#line[from] !== colon) return;
+    from++;
+    if (from < this.#lineLength && this.#line[from] === space) from++;
+    const room = maxEventBytes - (this.#data?.length ?? 0);
+    if (this.#lineIsLong || this.#lineLength - from > room) {
+      this.#dataIsLong = true;
+      this.#data ??= "";
+      return;
+    }
+    const value = from < this.#lineLength ? decodeUtf8(this.#line, from, this.#lineLength) : "";
+    this.#data = this.#data === null ? value : `${this.#data}\n${value}`;
+  }
+
+  #endEvent(): void {
+    if (this.#data !== null) {
+      this.#events++;
+      if (this.#data.trim() === "[DONE]") this.#done = true;
+      else if (!this.#dataIsLong) this.#toldError ??= readToldError(this.#data);
+    }
+    this.#data = null;
+    this.#dataIsLong = false;
+    this.#eventIsOpen = false;
+  }
+}
