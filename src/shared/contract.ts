@@ -105,7 +105,13 @@ export interface PickedBackend {
   readonly needsProof: boolean;
 }
 
-export const pickRefusals = ["no_backend", "no_capacity", "route_unsupported", "model_unsupported", "task_home_gone"] as const;
+export const pickRefusals = [
+  "no_backend",
+  "no_capacity",
+  "route_unsupported",
+  "model_unsupported",
+  "task_home_gone",
+] as const;
 export type PickRefusal = (typeof pickRefusals)[number];
 
 export type PickReply =
@@ -173,7 +179,9 @@ export interface EdgeCounters {
   readonly requests: number;
   readonly retries: number;
   readonly retriesDenied: number;
-  readonly limiter: Readonly<Partial<Record<"admitted" | "refused" | "remembered" | "failed_open" | "failed_closed" | "reported", number>>>;
+  readonly limiter: Readonly<
+    Partial<Record<"admitted" | "refused" | "remembered" | "failed_open" | "failed_closed" | "reported", number>>
+  >;
   readonly cache: Readonly<Partial<Record<"hit" | "miss" | "stale" | "collapsed" | "bypass", number>>>;
   readonly registryCalls: Readonly<Partial<Record<"pick" | "settle" | "report" | "renew", number>>>;
   readonly logsDropped: number;
@@ -253,21 +261,28 @@ export interface PreferenceReply {
 /** One per client; its name is the client key. */
 export interface RateLimiterApi {
   admit(limit: Limit, request: AdmitRequest): Promise<Admission>;
-  inspect(limit: Limit): Promise<ClientState>;
-  /** Forgets the block and the window; false when there was neither. */
+  inspect(limit: Limit, policy: LimitPolicy): Promise<ClientState>;
+  /** Forgets the block and the windows; false when there was neither. */
   reset(): Promise<boolean>;
   block(seconds: number, reason: string): Promise<ClientState>;
 }
 
+/** Which of a client's limits: a route class that has a limit of its own is counted, and blocked, apart from the rest. */
+export type LimitPolicy = "default" | RouteClass;
+
 export interface AdmitRequest {
   /** The object learns its own key from the first caller, for the ledger. */
   readonly clientKey: string;
+  readonly policy: LimitPolicy;
   readonly durability: "write-behind" | "strict";
   /** Count and decide but never start a block (`RATE_LIMIT.mode: "report"`). */
   readonly reportOnly: boolean;
+  /** Requests of this client that the isolate refused from memory since it last asked, for the operators' count. */
+  readonly refusedFromMemory: number;
 }
 
 export type Admission =
+  /** `resetMs`: from now until the oldest counted request leaves the window, so until `remaining` can grow. */
   | { readonly kind: "admitted"; readonly remaining: number; readonly resetMs: number }
   /** `untilMs` by the object's clock; `retryAfterMs` from now. */
   | { readonly kind: "blocked"; readonly retryAfterMs: number; readonly untilMs: number; readonly started: boolean };
@@ -285,6 +300,8 @@ export interface BlockEntry {
   readonly untilMs: number;
   readonly reason: string;
   readonly refused: number;
+  /** An operator's block, not the limiter's. */
+  readonly byHand: boolean;
 }
 
 /** One thing that happened, for the timeline an operator reads at night. */
@@ -303,9 +320,20 @@ export interface OperationsLedgerApi {
   record(events: readonly LedgerEvent[]): Promise<void>;
   blocked(entry: BlockEntry): Promise<void>;
   unblocked(clientKey: string): Promise<void>;
-  blocks(cursor: string | null, limit: number): Promise<{ readonly blocks: readonly BlockEntry[]; readonly cursor: string | null }>;
-  events(query: { readonly sinceMs: number; readonly kind: string | null; readonly limit: number }): Promise<readonly LedgerEvent[]>;
+  blocks(
+    cursor: string | null,
+    limit: number,
+  ): Promise<{ readonly blocks: readonly BlockEntry[]; readonly cursor: string | null }>;
+  events(query: {
+    readonly sinceMs: number;
+    readonly kind: string | null;
+    readonly limit: number;
+  }): Promise<readonly LedgerEvent[]>;
 }
 
 /** What the objects and the edge both read from the environment. */
-export type Settings = { readonly config: Config; readonly backends: readonly BackendConfig[]; readonly policies: Readonly<Record<RouteClass, PolicyName>> };
+export type Settings = {
+  readonly config: Config;
+  readonly backends: readonly BackendConfig[];
+  readonly policies: Readonly<Record<RouteClass, PolicyName>>;
+};
