@@ -53,15 +53,15 @@ export async function readPreference(edge: Edge, region: string | null): Promise
   const parsed = v.safeParse(preferenceShape, answer);
   if (parsed.success) return parsed.output;
   const issue = parsed.issues[0];
-  throw new EdgeError(
-    `${edge.url}/api/ip-preference: not the answer of a jimeng-edge (${v.getDotPath(issue) ?? "body"}: ${issue.message})`,
-  );
+  const problem = answer === undefined ? "not JSON" : `${v.getDotPath(issue) ?? "body"}: ${issue.message}`;
+  throw new EdgeError(`${edge.url}/api/ip-preference: not the answer of a jimeng-edge (${problem})`);
 }
 
 export async function setWeight(edge: Edge, name: string, weight: number): Promise<void> {
   await ask(edge, "PATCH", `/api/backends/${encodeURIComponent(name)}`, { weight });
 }
 
+/** The answer's JSON; undefined where it has none. */
 async function ask(edge: Edge, method: string, path: string, body: unknown): Promise<unknown> {
   const what = `${method} ${edge.url}${path}`;
   let response: Response;
@@ -80,7 +80,6 @@ async function ask(edge: Edge, method: string, path: string, body: unknown): Pro
   const text = await response.text().catch(() => "");
   const answer = parseJson(text);
   if (!response.ok) throw new EdgeError(`${what}: HTTP ${response.status}${messageOf(answer)}`);
-  if (answer === undefined) throw new EdgeError(`${what}: the answer is not JSON`);
   return answer;
 }
 
