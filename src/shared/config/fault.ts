@@ -9,8 +9,10 @@ export type PathKeys = readonly (string | number)[];
 /** `["BACKEND_SERVERS", 0, "weight"]` → `BACKEND_SERVERS[0].weight`. */
 export function formatPath(keys: PathKeys): string {
   let text = "";
-  for (const key of keys) {
-    if (typeof key === "number") text += `[${key}]`;
+  for (const [index, key] of keys.entries()) {
+    // Somebody who writes "X-Secret: value" as a key has put the secret there.
+    if (keys[index - 1] === "headers" && !/^[\w-]{1,64}$/u.test(String(key))) text += ".***";
+    else if (typeof key === "number") text += `[${key}]`;
     else text += text === "" ? shorten(key, shownCharacters) : `.${shorten(key, shownCharacters)}`;
   }
   return text;

@@ -38,14 +38,15 @@ function maskWebhook(webhook: Webhook): Webhook {
   return { kind: webhook.kind, url: `${place}/***`, secret: webhook.secret === null ? null : "***" };
 }
 
-/** Secrets of an override's value are masked as in the configuration. */
+/** An override may be of the webhooks, or of the group that holds them. */
 export function maskOverrides(overrides: OverrideValues): OverrideValues {
-  return Object.fromEntries(
-    Object.entries(overrides).map(([path, value]) => [
-      path,
-      path.startsWith("ALERTS") && /webhooks/u.test(path) ? "***" : value,
-    ]),
-  );
+  return Object.fromEntries(Object.entries(overrides).map(([path, value]) => [path, maskOverride(path, value)]));
+}
+
+function maskOverride(path: string, value: unknown): unknown {
+  if (path.startsWith("ALERTS.webhooks")) return "***";
+  if (path !== "ALERTS" || typeof value !== "object" || value === null) return value;
+  return "webhooks" in value ? { ...value, webhooks: "***" } : value;
 }
 
 export function configOrigins(source: Source, overrides: OverrideValues = {}): Readonly<Record<string, Origin>> {
