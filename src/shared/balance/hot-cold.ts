@@ -6,7 +6,6 @@ import { expectedLatencyMs } from "./load-score.ts";
 import { effectiveWeight, type Member } from "./member.ts";
 import { sortByScore } from "./ordering.ts";
 import type { Policy, RankContext } from "./policy.ts";
-import { createRotation, forgetTurns, takeTurn, turnOf, type Rotation } from "./rotation.ts";
 
 /** Prequal's Q_RIF. */
 const hotQuantile = 0.84;
@@ -17,11 +16,10 @@ const latencyTolerance = 1.1;
 /** Above every latency, so that each hot one comes after all the cold ones, in milliseconds. */
 const hotBase = 1e12;
 
-export const hotCold: Policy<Rotation> = {
+export const hotCold: Policy = {
   name: "hot-cold",
-  memory: (_members, rng) => createRotation(rng),
 
-  rank<M extends Member>(members: M[], context: RankContext, rotation: Rotation): void {
+  rank<M extends Member>(members: M[], context: RankContext): number {
     const busyness = members.map((member) => member.inFlight / effectiveWeight(member));
     const threshold = quantile(busyness, hotQuantile);
     const scores = members.map((member, index) =>
@@ -29,12 +27,8 @@ export const hotCold: Policy<Rotation> = {
     );
     const best = scores.reduce((least, score) => Math.min(least, score), Infinity);
     for (const [index, score] of scores.entries()) if (score <= best * latencyTolerance) scores[index] = best;
-    const turns = members.map((member) => turnOf(rotation, member));
-    sortByScore(members, scores, turns);
+    return sortByScore(members, scores, context.turns);
   },
-
-  commit: (ranked, rotation) => takeTurn(rotation, ranked),
-  forget: forgetTurns,
 };
 
 /** The value below or at which the given share of the others lies; the lower neighbour, so that small pools can be hot. */

@@ -10,7 +10,6 @@ import { requestLoad } from "./load-score.ts";
 import type { Member } from "./member.ts";
 import { sortByScore } from "./ordering.ts";
 import type { Policy, RankContext } from "./policy.ts";
-import { createRotation, forgetTurns, takeTurn, turnOf, type Rotation } from "./rotation.ts";
 
 /**
  * @param cost of one request at a member, any unit, ≥ 0.
@@ -20,29 +19,23 @@ export function leastLoaded(
   name: PolicyName,
   cost: (member: Member, context: RankContext) => number,
   tolerance: number,
-): Policy<Rotation> {
+): Policy {
   return {
     name,
-    memory: (_members, rng) => createRotation(rng),
-
-    rank<M extends Member>(members: M[], context: RankContext, rotation: Rotation): void {
+    rank<M extends Member>(members: M[], context: RankContext): number {
       const costs: number[] = [];
       const loads: number[] = [];
-      const turns: number[] = [];
       let best = 0;
-      for (const [index, member] of members.entries()) {
+      for (let index = 0; index < members.length; index += 1) {
+        const member = members[index]!;
         const memberCost = cost(member, context);
         costs.push(memberCost);
         loads.push(memberCost * requestLoad(member));
-        turns.push(turnOf(rotation, member));
         if (loads[index]! < loads[best]!) best = index;
       }
       levelEquals(members, costs, loads, best, tolerance);
-      sortByScore(members, loads, turns);
+      return sortByScore(members, loads, context.turns);
     },
-
-    commit: (ranked, rotation) => takeTurn(rotation, ranked),
-    forget: forgetTurns,
   };
 }
 
@@ -57,8 +50,8 @@ function levelEquals(
   const bestLoad = loads[best] ?? 0;
   const bestCost = costs[best] ?? 0;
   const bestIsIdle = members[best]?.inFlight === 0;
-  for (const [index, member] of members.entries()) {
-    const equallyIdle = bestIsIdle && member.inFlight === 0 && costs[index]! <= bestCost * tolerance;
+  for (let index = 0; index < members.length; index += 1) {
+    const equallyIdle = bestIsIdle && members[index]!.inFlight === 0 && costs[index]! <= bestCost * tolerance;
     if (equallyIdle || loads[index]! <= bestLoad * tolerance) loads[index] = bestLoad;
   }
 }

@@ -8,7 +8,7 @@ import { powerOfTwo } from "./power-of-two.ts";
 import { rendezvous } from "./rendezvous.ts";
 import { weightedRoundRobin } from "./weighted-round-robin.ts";
 
-export const policies: Readonly<Record<PolicyName, Policy<unknown>>> = {
+export const policies: Readonly<Record<PolicyName, Policy>> = {
   "weighted-round-robin": weightedRoundRobin,
   "lowest-latency": lowestLatency,
   "least-requests": leastRequests,

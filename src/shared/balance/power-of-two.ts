@@ -6,23 +6,17 @@
 import { effectiveWeight, type Member } from "./member.ts";
 import { sortByScore } from "./ordering.ts";
 import type { Policy, RankContext } from "./policy.ts";
-import { createRotation, forgetTurns, takeTurn, turnOf, type Rotation } from "./rotation.ts";
 
-export const powerOfTwo: Policy<Rotation> = {
+export const powerOfTwo: Policy = {
   name: "power-of-two",
-  memory: (_members, rng) => createRotation(rng),
 
-  rank<M extends Member>(members: M[], context: RankContext, rotation: Rotation): void {
+  rank<M extends Member>(members: M[], context: RankContext): number {
     const one = draw(members, context.rng());
     const other = draw(members, context.rng());
     const pick = busyness(other) < busyness(one) ? other : one;
     const scores = members.map((member) => (member === pick ? -1 : busyness(member)));
-    const turns = members.map((member) => turnOf(rotation, member));
-    sortByScore(members, scores, turns);
+    return sortByScore(members, scores, context.turns);
   },
-
-  commit: (ranked, rotation) => takeTurn(rotation, ranked),
-  forget: forgetTurns,
 };
 
 /** In flight for its weight, without the one to come: idle backends tie and the draw, which is weighted, decides. */

@@ -7,18 +7,13 @@ import { effectiveWeight, type Member } from "./member.ts";
 import { sortByScore } from "./ordering.ts";
 import type { Policy, RankContext } from "./policy.ts";
 
-export const rendezvous: Policy<null> = {
+export const rendezvous: Policy = {
   name: "rendezvous",
-  memory: () => null,
 
   /** A request without a key is its own key: a weighted draw. */
-  rank<M extends Member>(members: M[], context: RankContext): void {
+  rank<M extends Member>(members: M[], context: RankContext): number {
     const seed = context.affinityKey === null ? Math.floor(context.rng() * 2 ** 32) : hash32(context.affinityKey, 0);
     const scores = members.map((member) => effectiveWeight(member) / Math.log(hashToUnit(member.name, seed)));
-    const turns = members.map(() => 0);
-    sortByScore(members, scores, turns);
+    return sortByScore(members, scores, context.turns);
   },
-
-  commit: () => undefined,
-  forget: () => undefined,
 };

@@ -12,6 +12,7 @@ import { policies } from "./policies.ts";
 import type { RankContext } from "./policy.ts";
 import { nearFirst } from "./region.ts";
 import { drawTier, shareLoad } from "./tiers.ts";
+import { createTurns, forgetTurns, takeTurn, type Turns } from "./turns.ts";
 
 export interface SelectRequest {
   readonly routeClass: RouteClass;
@@ -29,9 +30,12 @@ export type Selection<M extends Member> =
     }
   | { readonly kind: "none"; readonly reason: Exclude<PickRefusal, "task_home_gone"> };
 
-/** What picks remember: one per registry, one per isolate. Each route class has its policy's memory of its own. */
+/**
+ * What picks remember, by backend name, so that it survives changes of the list: one per registry, one per isolate. Each
+ * route class has turns of its own, since a query is no generation; a policy that was switched starts afresh.
+ */
 export interface SelectionMemory {
-  readonly byClass: Map<RouteClass, { readonly policy: PolicyName; readonly memory: unknown }>;
+  readonly byClass: Map<RouteClass, { readonly policy: PolicyName; readonly turns: Turns }>;
 }
 
 export interface SelectNow {
@@ -45,7 +49,7 @@ export function createSelectionMemory(): SelectionMemory {
 
 /** Drops what is remembered of backends that are gone; to be called when the fleet's list changes. */
 export function forgetBackends(memory: SelectionMemory, known: (name: string) => boolean): void {
-  for (const entry of memory.byClass.values()) policies[entry.policy].forget(entry.memory, known);
+  for (const entry of memory.byClass.values()) forgetTurns(entry.turns, known);
 }
 
 /**
@@ -151,8 +155,8 @@ function intoTiers<M extends Member>(members: readonly M[]): Tier<M>[] {
 }
 
 /**
- * Appends a tier's usable members, best first. The very first one of `ordered` is the pick and is committed to the policy's
- * memory. In panic all are usable, but the next to try after the pick are those that are up.
+ * Appends a tier's usable members, best first. The very first one of `ordered` is the pick and takes a
+ * turn. In panic all are usable, but the next to try after the pick are those that are up.
  */
 function orderTier<M extends Member>(
   tier: Tier<M>,
@@ -187,47 +191,46 @@ function trialDue<M extends Member>(tier: Tier<M>, request: SelectRequest, now: 
 
 function rankPool<M extends Member>(
   pool: M[],
-  commit: boolean,
+  isPick: boolean,
   request: SelectRequest,
   settings: BalanceConfig,
   memory: SelectionMemory,
   now: SelectNow,
 ): void {
   const policy = policies[settings.policies[request.routeClass]];
-  const own = memoryFor(pool, request.routeClass, policy.name, memory, now.rng);
   const context: RankContext = {
     routeClass: request.routeClass,
     affinityKey: request.affinityKey,
     nowMs: now.nowMs,
     rng: now.rng,
+    turns: turnsFor(pool, request.routeClass, policy.name, memory, now.rng),
   };
   const nearCount = nearFirst(pool, request.edgeRegion, settings.regionPreference);
   if (nearCount === pool.length) {
-    policy.rank(pool, context, own);
-    if (commit) policy.commit(pool, own);
+    const equals = policy.rank(pool, context);
+    if (isPick) takeTurn(context.turns, pool, equals);
     return;
   }
   const near = pool.slice(0, nearCount);
   const far = pool.slice(nearCount);
-  policy.rank(near, context, own);
-  policy.rank(far, context, own);
-  if (commit) policy.commit(near, own);
+  const equals = policy.rank(near, context);
+  policy.rank(far, context);
+  if (isPick) takeTurn(context.turns, near, equals);
   for (const [index, member] of [...near, ...far].entries()) pool[index] = member;
 }
 
-/** The policy's memory for a route class; a policy that was switched at run time starts afresh. */
-function memoryFor(
+function turnsFor(
   pool: readonly Member[],
   routeClass: RouteClass,
   policy: PolicyName,
   memory: SelectionMemory,
   rng: Rng,
-): unknown {
+): Turns {
   const entry = memory.byClass.get(routeClass);
-  if (entry !== undefined && entry.policy === policy) return entry.memory;
-  const fresh = policies[policy].memory(pool, rng);
-  memory.byClass.set(routeClass, { policy, memory: fresh });
-  return fresh;
+  if (entry !== undefined && entry.policy === policy) return entry.turns;
+  const turns = createTurns(pool, rng);
+  memory.byClass.set(routeClass, { policy, turns });
+  return turns;
 }
 
 /** Keeps the first and moves those that are up before those that are not. */
