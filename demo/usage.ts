@@ -7,6 +7,20 @@ interface Counts {
   avatar: number;
 }
 
+interface DayStats {
+  readonly success: true;
+  readonly data: Readonly<Record<`${"total" | "avg"}_${string}` | "active_sessions_today", number>>;
+  readonly date: string;
+}
+
+interface SessionDay {
+  readonly success: true;
+  readonly data: Readonly<Record<`${UsageKind}_count` | `remaining_${string}`, number>> & {
+    readonly session_id: string;
+    readonly date: string;
+  };
+}
+
 /** What a session may make a day: images, videos, avatars. */
 const allowance: Readonly<Counts> = { image: 10, video: 2, avatar: 1 };
 
@@ -29,7 +43,7 @@ export class UsageCounters {
     this.#sessions.add(session);
   }
 
-  stats(day: string): Record<string, unknown> {
+  stats(day: string): DayStats {
     const sessions = this.#days.get(day) ?? new Map<string, Counts>();
     const total = (kind: UsageKind): number => [...sessions.values()].reduce((sum, counts) => sum + counts[kind], 0);
     const mean = (kind: UsageKind): number =>
@@ -47,7 +61,7 @@ export class UsageCounters {
     return { success: true, data, date: day };
   }
 
-  session(id: string, day: string): Record<string, unknown> {
+  session(id: string, day: string): SessionDay {
     const counts = this.#days.get(day)?.get(id) ?? { image: 0, video: 0, avatar: 0 };
     const remaining = (kind: UsageKind): number => Math.max(0, allowance[kind] - counts[kind]);
     const data = {
@@ -63,14 +77,36 @@ export class UsageCounters {
     return { success: true, data };
   }
 
+  /** Newest day first, as `range`. */
   history(id: string): Record<string, unknown> {
-    const days = [...this.#days].filter(([, sessions]) => sessions.has(id)).map(([day]) => day);
-    return { success: true, data: days.sort().map((day) => this.session(id, day)["data"]) };
+    const days = this.#newestFirst().filter((day) => this.#days.get(day)?.has(id) === true);
+    const rows = days.map((day) => {
+      const { image_count, video_count, avatar_count } = this.session(id, day).data;
+      return { date: day, image_count, video_count, avatar_count };
+    });
+    return { success: true, data: { session_id: id, history: rows } };
   }
 
   range(from: string, to: string): Record<string, unknown> {
-    const days = [...this.#days.keys()].filter((day) => day >= from && day <= to).sort();
-    return { success: true, data: days.map((day) => Object.assign({ date: day }, this.stats(day)["data"])) };
+    const days = this.#newestFirst().filter((day) => day >= from && day <= to);
+    const rows = days.map((day) => {
+      const { data } = this.stats(day);
+      return {
+        date: day,
+        active_sessions: data.active_sessions_today,
+        total_images: data.total_images_today,
+        total_videos: data.total_videos_today,
+        total_avatars: data.total_avatars_today,
+        avg_images: data.avg_images_per_session,
+        avg_videos: data.avg_videos_per_session,
+        avg_avatars: data.avg_avatars_per_session,
+      };
+    });
+    return { success: true, data: { start_date: from, end_date: to, daily_stats: rows } };
+  }
+
+  #newestFirst(): string[] {
+    return [...this.#days.keys()].sort().reverse();
   }
 
   /** Forgets the days before `day`; answers how many those were. */
