@@ -3,11 +3,11 @@
  * as an answer to "what may stand here?". Defaults are filled in here and come from `defaults.ts`.
  */
 import * as v from "valibot";
+import { parseRange } from "../address.ts";
 import { routeClasses } from "../route.ts";
 import type { CacheRule } from "../route.ts";
 import { policyNames, webhookKinds } from "./config.ts";
 import type { AlertName, Config, Limit } from "./config.ts";
-import { isAddressOrRange } from "./address.ts";
 import { readBackendUrl } from "./backend-url.ts";
 import { backendDefaults, defaults } from "./defaults.ts";
 import { nearestName, unknownSetting } from "./fault.ts";
@@ -118,7 +118,7 @@ const addresses = (otherwise: readonly string[]) =>
   v.optional(
     list(
       v.custom<string>(
-        (value) => typeof value === "string" && isAddressOrRange(value),
+        (value) => typeof value === "string" && parseRange(value) !== null,
         "an IP address or a CIDR range, as 192.0.2.7 or 2001:db8::/32",
       ),
       "a list of IP addresses and CIDR ranges",
