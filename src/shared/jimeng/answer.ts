@@ -117,8 +117,11 @@ function judgeCode(code: number, message: string, routeClass: RouteClass): Outco
     // Elsewhere some servers use -2010 for a refusal by Jimeng's risk control, which may follow a submission.
     return stray ? outcome("unknown", "unknown", false, reason) : outcome(kind, executed, false, reason);
   }
-  if (deadToken.test(message)) return outcome("token_fault", "no", false, reason);
-  if (noCredits.test(message)) return outcome("token_fault", "yes", false, reason);
+  const account = accountFault(code, message);
+  if (account !== null) {
+    const refused: Executed = account === "no_credits" ? "yes" : code === -1000 || code === -2001 ? "no" : "unknown";
+    return outcome("token_fault", refused, false, reason);
+  }
   // One current release answers 500 to every look-up of a session: its counters are broken, its generations are not.
   if (kind === "backend_fault" && routeClass === "usage") return outcome("unknown", executed, false, reason);
   return outcome(kind, executed, false, reason);
@@ -174,6 +177,15 @@ export function readErrorBody(json: unknown): { code: number; message: string } 
   const number = typeof code === "string" && /^-\d{1,9}$/.test(code) ? Number(code) : code;
   if (typeof number !== "number" || !Number.isInteger(number) || number >= 0) return null;
   return { code: number, message: typeof message === "string" ? message : "" };
+}
+
+/** What an error says about the client's account: by its code, or by the words under a general one. */
+export function accountFault(code: number, message: string): "dead_token" | "no_credits" | null {
+  if (code === -2002) return "dead_token";
+  if (code === -2009) return "no_credits";
+  if (verdicts[code]?.[0] === "client_fault") return null;
+  if (deadToken.test(message)) return "dead_token";
+  return noCredits.test(message) ? "no_credits" : null;
 }
 
 /** Whether a parsed body has the shape that every Jimeng error has. */

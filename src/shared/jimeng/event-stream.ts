@@ -79,9 +79,8 @@ export class EventStreamReader {
   }
 
   #readField(): void {
-    const marked = this.#firstLine && byteOrderMark.every((byte, index) => this.#line[index] === byte);
-    const start = marked ? byteOrderMark.length : 0;
-    if (!dataField.every((byte, index) => this.#line[start + index] === byte)) return;
+    const start = this.#firstLine && this.#lineHas(byteOrderMark, 0) ? byteOrderMark.length : 0;
+    if (!this.#lineHas(dataField, start)) return;
     let from = start + dataField.length;
     if (from < this.#lineLength && this.#line[from] !== colon) return;
     from++;
@@ -94,6 +93,10 @@ export class EventStreamReader {
     }
     const value = from < this.#lineLength ? decodeUtf8(this.#line, from, this.#lineLength) : "";
     this.#data = this.#data === null ? value : `${this.#data}\n${value}`;
+  }
+
+  #lineHas(bytes: readonly number[], at: number): boolean {
+    return this.#lineLength >= at + bytes.length && bytes.every((byte, index) => this.#line[at + index] === byte);
   }
 
   #endEvent(): void {

@@ -2,7 +2,7 @@
  * `RESPONSE.normalizeErrors`: a flat dialect's error under status 200 becomes what an OpenAI client takes for an error.
  * The backend's own `code`, `message` and `data` stay as they came.
  */
-import { classifyAnswer, readErrorBody } from "./answer.ts";
+import { accountFault, readErrorBody } from "./answer.ts";
 
 /** The status that the mapped dialect gives each code, so that one error has one status whichever server told it. */
 const statuses: Readonly<Record<number, number>> = {
@@ -42,12 +42,9 @@ export function normalizeError(
   return { status: proper, body: "error" in body ? body : { ...body, error } };
 }
 
-/** -2001 about a dead token is flat-2's way to say -2002, and an account without credits is -2009 under any code. */
+/** A dead token is a 401 and an empty account a 402 under whatever code: flat-2 says -2001 for the first. */
 function properStatus({ code, message }: { code: number; message: string }): number {
-  const { kind, executed } = classifyAnswer(
-    { status: 200, code, message, hasRetryAfter: false, isJimengBody: true, bodyState: "complete", elapsedMs: 0 },
-    "query",
-  );
-  if (kind === "token_fault") return executed === "no" ? 401 : 402;
+  const account = accountFault(code, message);
+  if (account !== null) return account === "dead_token" ? 401 : 402;
   return statuses[code] ?? 500;
 }

@@ -7,7 +7,7 @@
 const maxDecodings = 4;
 
 /** Without any of these a path has nothing to fold: the quick way out for nearly every request. */
-const worthALook = /\/\/|\\|%|\/\.|[?#\s\p{Cc}]/u;
+const worthALook = /\/\/|\\|%|\/[.;]|[?#\s\p{Cc}]/u;
 const control = /[\p{Cc}\\]/u;
 
 /** Percent-decodes ASCII only: enough for every character that steers a path, and it can't fail on any input. */
@@ -15,10 +15,13 @@ function decodeAscii(text: string): string {
   return text.replace(/%([0-7][0-9a-fA-F])/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
-/** A dot segment, with or without path parameters (RFC 3986 §3.3: `..;x`), which some servers drop before they resolve it. */
-function isDotSegment(segment: string): boolean {
+/**
+ * A dot or empty segment, with or without path parameters (RFC 3986 §3.3: `..;x`), which some servers drop before they
+ * resolve it.
+ */
+function moves(segment: string): boolean {
   const name = segment.split(";", 1)[0];
-  return name === "." || name === "..";
+  return name === "" || name === "." || name === "..";
 }
 
 function segmentsStay(text: string): boolean {
@@ -26,8 +29,8 @@ function segmentsStay(text: string): boolean {
   const segments = text.split("/");
   for (let index = 1; index < segments.length; index++) {
     const segment = segments[index] as string;
-    if (segment === "" && index < segments.length - 1) return false;
-    if (isDotSegment(segment)) return false;
+    const trailingSlash = segment === "" && index === segments.length - 1;
+    if (!trailingSlash && moves(segment)) return false;
   }
   return true;
 }
@@ -50,11 +53,11 @@ export function staysPut(path: string): boolean {
   return false;
 }
 
-/** The form in which two spellings of one handler's path are equal: decoded, lower case, without trailing slashes. */
+/** The form in which two spellings of one handler's path are equal: decoded, lower case, without parameters and trailing slashes. */
 export function foldPath(path: string): string {
   let text = path;
   for (let round = 0; round < maxDecodings && text.includes("%"); round++) text = decodeAscii(text);
-  text = text.toLowerCase();
+  text = text.toLowerCase().replace(/;[^/]*/g, "");
   let end = text.length;
   while (end > 1 && text.charCodeAt(end - 1) === 47) end--;
   return text.slice(0, end);

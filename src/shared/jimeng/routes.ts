@@ -76,6 +76,8 @@ interface Pattern extends Methods<PatternRoute> {
 }
 
 const notFound: RouteMatch = { kind: "not_found" };
+/** As `notFound`, and no other reading of the path may be tried. */
+const guardedPath: RouteMatch = { kind: "not_found" };
 
 /** Jimeng's routes as values, for whoever lists them; caching left out. */
 export const jimengRoutes: readonly Route[] = rows.map((row) => builtIn(row, "none"));
@@ -112,13 +114,28 @@ export function compileRoutes(config: Pick<Config, "ROUTES" | "CACHE" | "BASE_PA
       if (found !== undefined) return found;
       const stripped = withoutBase(path, base);
       const beneath = stripped === null ? notFound : matchBeneath(method, stripped);
-      if (beneath.kind === "route") return beneath;
+      if (beneath.kind === "route" || beneath === guardedPath) return beneath;
       const plain = matchBeneath(method, path);
       if (plain.kind === "route") return plain;
       if (known !== undefined) return { kind: "method_not_allowed", allow: known.allow };
       return beneath.kind === "method_not_allowed" ? beneath : plain;
     },
   };
+}
+
+/**
+ * What an operator should know about `ROUTES`: entries, or methods of them, that can never answer because the list
+ * itself has the path or keeps it closed. Empty when all is well.
+ */
+export function routeWarnings(routes: readonly ExtraRoute[]): string[] {
+  return routes.flatMap((extra) => {
+    const wildcard = extra.path.endsWith("/*");
+    if (wildcard && isClosed(foldPath(extra.path.slice(0, -1)))) {
+      return [`ROUTES ${extra.path}: closed to wildcards; name each path exactly`];
+    }
+    const taken = extra.methods.filter((method) => rows.some(([id]) => id === `${method.toUpperCase()} ${extra.path}`));
+    return taken.map((method) => `ROUTES ${method} ${extra.path}: built in, so this entry is not used`);
+  });
 }
 
 function matchPatterns(
@@ -137,7 +154,7 @@ function matchPatterns(
   }
   for (const pattern of wildcard) {
     if (!path.startsWith(pattern.prefix) || !staysPut(path)) continue;
-    if (pattern.guarded && isGuarded(path)) return notFound;
+    if (pattern.guarded && isGuarded(path)) return guardedPath;
     const found = pattern.byMethod.get(method);
     if (found !== undefined) return { kind: "route", route: atPath(found, path), path };
     allow = allow === null ? pattern.allow : union(allow, pattern.allow);
@@ -248,7 +265,7 @@ function positive(rule: CacheRule): CacheRule {
 }
 
 function withBypass(route: Route, path: string, bypass: readonly string[]): Route {
-  const folded = path.toLowerCase();
+  const folded = foldPath(path);
   return route.cache !== "none" && bypass.some((prefix) => folded.startsWith(prefix))
     ? { ...route, cache: "none" }
     : route;

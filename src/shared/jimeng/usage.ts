@@ -109,11 +109,10 @@ function withRemaining(sums: Fields): Fields {
     if (!Object.hasOwn(sums, field)) continue;
     remaining[field] = Math.max(0, dailyLimits[kind] - (asNumber(sums[countFields[kind]]) ?? 0));
   }
-  const stamps = { ...sums };
-  return { ...stamps, ...remaining };
+  return { ...sums, ...remaining };
 }
 
-/** Rows of one date become one; the newest date comes first, as the servers order them. Rows without a date are kept apart. */
+/** Rows of one date become one; the newest date comes first, as the servers order them. Rows without a date count as one day. */
 function mergeRows(parts: readonly JsonObject[], field: string, finish: (sums: Fields) => Fields): Fields[] {
   const byDate = new Map<string, JsonObject[]>();
   for (const part of parts) {
