@@ -5,9 +5,12 @@ export const cacheName = "jimeng-edge";
 /** Why a request went on to the origin (RFC 9211 §2.2). */
 export type ForwardReason = "bypass" | "method" | "uri-miss" | "vary-miss" | "request" | "stale";
 
+/** `none`: neither answered from the cache nor sent on. */
+export type Handling = ForwardReason | "none";
+
 export interface CacheStatusFacts {
   /** null: answered from the cache. */
-  readonly forward: ForwardReason | null;
+  readonly forward: Handling | null;
   readonly forwardStatus: number | null;
   readonly stored: boolean;
   readonly collapsed: boolean;
@@ -21,7 +24,7 @@ export interface CacheStatusFacts {
 export function cacheStatus(facts: Partial<CacheStatusFacts>): string {
   let member = cacheName;
   if (facts.forward === null || facts.forward === undefined) member += "; hit";
-  else {
+  else if (facts.forward !== "none") {
     member += `; fwd=${facts.forward}`;
     if (typeof facts.forwardStatus === "number") member += `; fwd-status=${facts.forwardStatus}`;
     if (facts.stored === true) member += "; stored";

@@ -1,0 +1,343 @@
+/**
+ * Routes that obey their origin: RFC 9111. A target's answers live in one slot (the first selection) and in variants beside it; what selects
+ * is what `Vary` names and the negotiating fields in any case, so that no field a client may set freely changes another client's answer.
+ */
+import type { CachedAnswer, Selection, Slot } from "../../shared/cache/cached-answer.ts";
+import { keepMs } from "../../shared/cache/cached-answer.ts";
+import type { ForwardReason } from "../../shared/cache/cache-status.ts";
+import { freshenedHeaders } from "../../shared/cache/conditional.ts";
+import type { RequestTerms } from "../../shared/cache/directives.ts";
+import { readRequestTerms } from "../../shared/cache/directives.ts";
+import { negotiating, selectingValue, unaccounted } from "../../shared/cache/request-fields.ts";
+import { mayStandIn, reuse } from "../../shared/cache/reuse.ts";
+import { storingByOrigin } from "../../shared/cache/storing.ts";
+import type { CacheContext, CacheRequest, CacheResult } from "../cache.ts";
+import type { Fetched, Origin } from "./fetching.ts";
+import { fetchAnswer } from "./fetching.ts";
+import { fixedKey, slotKey, variantKey } from "./key.ts";
+import { fixedStoreKey } from "./fixed.ts";
+import type { Arrival, Flight, Landing } from "./flight.ts";
+import { keptHeaders, sharedRequestHeaders } from "./message.ts";
+import { arrived, hit, joined, onlyIfCached, stale } from "./serving.ts";
+
+/** Answers that were nobody else's are taken to stay so for this long. */
+const apartMs = 10_000;
+
+interface Question {
+  readonly request: CacheRequest;
+  readonly context: CacheContext;
+  readonly origin: Origin;
+  readonly terms: RequestTerms;
+  readonly credentials: boolean;
+  /** What goes upstream for an answer that may be kept. */
+  readonly headers: Headers;
+  readonly slotKey: string;
+}
+
+interface Held {
+  readonly slot: Slot | null;
+  /** The answer that this request's fields select; null: none, or not for this client. */
+  readonly answer: CachedAnswer | null;
+}
+
+export async function throughOriginRules(
+  request: CacheRequest,
+  context: CacheContext,
+  origin: Origin,
+): Promise<CacheResult> {
+  const { headers } = request;
+  const question: Question = {
+    request,
+    context,
+    origin,
+    terms: readRequestTerms(headers.get("cache-control"), headers.get("pragma")),
+    credentials: headers.has("authorization") || headers.has("cookie"),
+    headers: sharedRequestHeaders(headers, "by-origin"),
+    slotKey: await slotKey(request.generation, request.host, request.target),
+  };
+  const held = await lookUp(question);
+  const nowMs = context.nowMs();
+  // RFC 9110 §13.1.1, §13.1.4: these are about the origin's state, which no cache knows.
+  const aboutOrigin = headers.has("if-match") || headers.has("if-unmodified-since");
+  if (held.answer !== null && !aboutOrigin) {
+    switch (reuse(held.answer, question.terms, question.credentials, nowMs)) {
+      case "fresh":
+        return hit(request, held.answer, nowMs);
+      case "stale":
+        return stale(request, held.answer, nowMs, "max-stale");
+      case "refresh":
+        refreshBehind(question, held, nowMs);
+        return stale(request, held.answer, nowMs, "stale-while-revalidate");
+      default:
+    }
+  }
+  if (question.terms.onlyIfCached) return onlyIfCached();
+  if (aboutOrigin || request.method === "HEAD" || headers.has("range")) return passed(question, held);
+  return together(question, held);
+}
+
+// ── Looking up ───────────────────────────────────────────────────────────────────────────────────
+
+async function lookUp(question: Question): Promise<Held> {
+  const { context, headers } = question;
+  const slot = await context.cache.store.read(question.slotKey).catch(() => null);
+  if (slot === null) return { slot, answer: null };
+  const selection = selectionOf(headers, slot.names);
+  if (sameSelection(selection, slot.selection)) return { slot, answer: usable(question, slot.answer) };
+  const key = await variantKey(question.slotKey, slot.epoch, slot.names, selection);
+  const variant = await context.cache.store.read(key).catch(() => null);
+  return { slot, answer: variant === null ? null : usable(question, variant.answer) };
+}
+
+/** Not even to be confirmed for a client that it isn't meant for (RFC 9111 §3.5). */
+function usable(question: Question, answer: CachedAnswer): CachedAnswer | null {
+  return question.credentials && !answer.forCredentials ? null : answer;
+}
+
+function selectionOf(headers: Headers, names: readonly string[]): Selection {
+  return names.map((name) => selectingValue(name, headers.get(name)));
+}
+
+function sameSelection(a: Selection, b: Selection): boolean {
+  return a.length === b.length && a.every((value, index) => value === b[index]);
+}
+
+// ── Asking the origin ────────────────────────────────────────────────────────────────────────────
+
+async function together(question: Question, held: Held): Promise<CacheResult> {
+  const { request, context, terms } = question;
+  const { flights, apart } = context.cache;
+  const startMs = context.nowMs();
+  const key = flightKey(question);
+  const forward = forwardReason(question, held);
+  // Who wants something newer than now can't take what was asked for before; who wants nothing stored leads nobody.
+  const joins = !terms.noCache && terms.maxAgeS !== 0 && !terms.noStore && (apart.peek(key) ?? 0) <= startMs;
+  if (!joins) return arrived(request, await ask(question, held, null), forward, context.nowMs());
+
+  const current = flights.current(key, startMs);
+  if (current !== null) {
+    const landing = await flights.wait(current, startMs);
+    const nowMs = context.nowMs();
+    if (landing !== null && landing.kind !== "apart" && isFor(question, landing, nowMs))
+      return joined(request, landing, nowMs);
+    if (flights.current(key, nowMs) !== null)
+      return arrived(request, await ask(question, held, null), forward, context.nowMs());
+  }
+  return arrived(request, await lead(question, held), forward, context.nowMs());
+}
+
+/** RFC 9111 §4: a response that is just arriving serves others only if it might as well have come from the store. */
+function isFor(question: Question, landing: Exclude<Landing, { kind: "apart" }>, nowMs: number): boolean {
+  if (landing.kind === "failed") return false;
+  if (!sameSelection(selectionOf(question.headers, landing.names), landing.selection)) return false;
+  if (landing.how === "stand-in") return mayStandIn(landing.answer, question.terms, question.credentials, nowMs);
+  return reuse(landing.answer, question.terms, question.credentials, nowMs) === "fresh";
+}
+
+function lead(question: Question, held: Held): Promise<Arrival> {
+  const { request, context } = question;
+  return context.cache.flights.begin(
+    flightKey(question),
+    request.target,
+    context.nowMs(),
+    (work) => context.waitUntil(work),
+    (flight) => ask(question, held, flight),
+  );
+}
+
+function refreshBehind(question: Question, held: Held, nowMs: number): void {
+  if (question.context.cache.flights.current(flightKey(question), nowMs) !== null) return;
+  // What nobody will read must not hold a connection open.
+  const done = lead(question, held).then((arrival) => arrival.response?.body?.cancel());
+  question.context.waitUntil(done.catch(() => undefined));
+}
+
+/** Requests join only where they would send the very same. Stays in memory, for as long as the request runs. */
+function flightKey(question: Question): string {
+  return `${question.slotKey}\n${JSON.stringify([...question.headers])}`;
+}
+
+function forwardReason(question: Question, held: Held): ForwardReason {
+  if (held.answer === null) return held.slot === null ? "uri-miss" : "vary-miss";
+  const { terms, context } = question;
+  const asked = terms.noCache || terms.maxAgeS !== null || terms.minFreshS !== null;
+  return asked &&
+    reuse(held.answer, { ...terms, noCache: false, maxAgeS: null, minFreshS: null }, false, context.nowMs()) === "fresh"
+    ? "request"
+    : "stale";
+}
+
+async function ask(question: Question, held: Held, flight: Flight | null): Promise<Arrival> {
+  const { request, context, terms, credentials, headers, origin } = question;
+  const standIn = held.answer !== null && mayStandIn(held.answer, terms, credentials, context.nowMs());
+  const fetched = await fetchAnswer(
+    {
+      method: "GET",
+      headers,
+      held: held.answer,
+      standIn,
+      verdict: (facts) => storingByOrigin({ ...facts, method: "GET", terms, credentials }),
+      nowMs: () => context.nowMs(),
+    },
+    origin,
+  );
+  const nothing: Arrival = {
+    landing: { kind: "apart" },
+    response: null,
+    error: null,
+    forwardStatus: null,
+    stored: false,
+    storing: null,
+  };
+  if (fetched.kind === "failed") {
+    const forwardStatus = fetched.response?.status ?? null;
+    if (held.answer === null || !standIn)
+      return { ...nothing, response: fetched.response, error: fetched.error, forwardStatus };
+    await fetched.response?.body?.cancel();
+    const names = held.slot?.names ?? negotiating;
+    const landing: Landing = {
+      kind: "answer",
+      answer: held.answer,
+      how: "stand-in",
+      names,
+      selection: selectionOf(headers, names),
+    };
+    return { ...nothing, landing, forwardStatus };
+  }
+  if (fetched.kind === "apart") {
+    context.cache.apart.set(flightKey(question), context.nowMs() + apartMs, 1024);
+    // What the origin says now has replaced what was stored, even if it may not be stored itself (RFC 9111 §4.3.3).
+    const storing = held.answer !== null && !fetched.refused ? forget(question) : null;
+    return { ...nothing, response: fetched.response, forwardStatus: fetched.response.status, storing };
+  }
+  return keptArrival(question, held, fetched, flight?.outdated === true || request.method !== "GET");
+}
+
+async function keptArrival(
+  question: Question,
+  held: Held,
+  fetched: Extract<Fetched, { kind: "kept" }>,
+  outdated: boolean,
+): Promise<Arrival> {
+  const { headers, context } = question;
+  const { answer, names, forwardStatus } = fetched;
+  const selection = selectionOf(headers, names);
+  const accounted = unaccounted(headers.keys(), names).length === 0;
+  const stored = fetched.storable && accounted && !outdated;
+  const landing: Landing = accounted ? { kind: "answer", answer, how: "fetched", names, selection } : { kind: "apart" };
+  if (!accounted) context.cache.apart.set(flightKey(question), context.nowMs() + apartMs, 1024);
+  let storing: Promise<unknown> | null = null;
+  if (stored) storing = store(question, held.slot, { names, selection, answer });
+  else if (held.answer !== null && accounted) storing = forget(question);
+  const own = accounted ? null : ownResponse(answer);
+  return { landing, response: own, error: null, forwardStatus, stored, storing };
+}
+
+/** For its maker only: as the origin sent it. */
+function ownResponse(answer: CachedAnswer): Response {
+  const body = answer.status === 204 ? null : answer.body;
+  return new Response(body, { status: answer.status, headers: answer.headers as unknown as [string, string][] });
+}
+
+// ── Storing ──────────────────────────────────────────────────────────────────────────────────────
+
+/** The slot's own answer stays where it is; another selection's goes beside it, so that no answer is kept twice. */
+async function store(question: Question, slot: Slot | null, made: Omit<Slot, "epoch">): Promise<void> {
+  const { cache } = question.context;
+  const sameNames = slot !== null && sameSelection(slot.names, made.names);
+  const beside = slot !== null && sameNames && !sameSelection(slot.selection, made.selection);
+  const whole: Slot = { ...made, epoch: slot?.epoch ?? crypto.randomUUID() };
+  const key = beside ? await variantKey(question.slotKey, whole.epoch, made.names, made.selection) : question.slotKey;
+  await cache.store.write(key, whole, keepMs(made.answer)).catch(() => undefined);
+}
+
+async function forget(question: Question): Promise<void> {
+  await question.context.cache.store.remove(question.slotKey).catch(() => undefined);
+}
+
+// ── Passing ──────────────────────────────────────────────────────────────────────────────────────
+
+/** HEAD, parts, and what only the origin can judge: sent on as they came, nothing of it kept. */
+async function passed(question: Question, held: Held): Promise<CacheResult> {
+  const { request, context, origin, terms, credentials } = question;
+  const nowMs = context.nowMs();
+  const standIn = held.answer !== null && mayStandIn(held.answer, terms, credentials, nowMs);
+  const { response, verdict } = await origin(request.headers, { shared: false, standIn });
+  if (held.answer !== null && standIn && (verdict === "failed" || response.status >= 500)) {
+    await response.body?.cancel();
+    return stale(request, held.answer, nowMs, "stale-if-error");
+  }
+  if (request.method === "HEAD" && response.status === 200 && held.answer !== null && held.slot !== null) {
+    context.waitUntil(afterHead(question, held.slot, held.answer, response.headers));
+  }
+  const forward = request.method === "HEAD" ? forwardReason(question, held) : "bypass";
+  const landing: Landing = { kind: "apart" };
+  const arrival = { landing, response, error: null, forwardStatus: response.status, stored: false, storing: null };
+  const result = arrived(request, arrival, forward, nowMs);
+  return forward === "bypass" ? { ...result, source: "bypass" } : result;
+}
+
+/** RFC 9111 §4.3.5: a HEAD that speaks of the stored GET answer freshens it, one that speaks of another ends it. */
+async function afterHead(question: Question, slot: Slot, answer: CachedAnswer, head: Headers): Promise<void> {
+  const { context, terms, credentials, headers } = question;
+  const length = head.get("content-length");
+  const same =
+    (head.get("etag") ?? answer.etag) === answer.etag &&
+    (head.get("last-modified") ?? answer.lastModified) === answer.lastModified &&
+    (length === null || head.has("content-encoding") || Number(length) === answer.body.byteLength);
+  if (!same) return forget(question);
+  const nowMs = context.nowMs();
+  const fresh = freshenedHeaders(answer.headers, keptHeaders(head, [], nowMs));
+  const fields = new Headers(fresh as unknown as [string, string][]);
+  for (const name of ["age", "set-cookie"]) if (head.has(name)) fields.set(name, head.get(name) ?? "");
+  const facts = {
+    method: "GET",
+    terms,
+    credentials,
+    status: answer.status,
+    fields,
+    requestMs: nowMs,
+    responseMs: nowMs,
+  };
+  const verdict = storingByOrigin(facts);
+  if (!verdict.store) return forget(question);
+  const made = { ...answer, ...verdict.retention, headers: fresh, receivedMs: nowMs };
+  return store(question, slot, { names: slot.names, selection: selectionOf(headers, slot.names), answer: made });
+}
+
+// ── Invalidating ─────────────────────────────────────────────────────────────────────────────────
+
+/** RFC 9111 §4.4: the target, and what `Location` and `Content-Location` name at the same origin. */
+export async function invalidateTargets(
+  request: CacheRequest,
+  response: Response,
+  context: CacheContext,
+): Promise<void> {
+  const targets = new Set([request.target]);
+  for (const name of ["location", "content-location"]) {
+    const named = sameOriginTarget(response.headers.get(name), request, response.url);
+    if (named !== null) targets.add(named);
+  }
+  await Promise.all([...targets].map((target) => invalidate(target, request, context)));
+}
+
+async function invalidate(target: string, request: CacheRequest, { cache }: CacheContext): Promise<void> {
+  cache.flights.outdate(target);
+  cache.memory.delete(fixedKey(request.generation, target));
+  const keys = await Promise.all([
+    slotKey(request.generation, request.host, target),
+    fixedStoreKey(request.generation, target),
+  ]);
+  await Promise.all(keys.map((key) => cache.store.remove(key).catch(() => undefined)));
+}
+
+/** The origin as the client knows it, or as the backend knows itself; null: somewhere else, or no URL. */
+function sameOriginTarget(reference: string | null, request: CacheRequest, answeredBy: string): string | null {
+  if (reference === null) return null;
+  const base = `http://${request.host}${request.target}`;
+  if (!URL.canParse(reference, base)) return null;
+  const url = new URL(reference, base);
+  const hosts = [new URL(base).host];
+  if (URL.canParse(answeredBy)) hosts.push(new URL(answeredBy).host);
+  return /^https?:$/.test(url.protocol) && hosts.includes(url.host) ? url.pathname + url.search : null;
+}

@@ -1,0 +1,187 @@
+/**
+ * Routes with a lifetime of their own: a 200 is kept for so long, whatever the backend says and whoever asks, because the route is declared
+ * to be the same for everybody. A hit looks into a map and builds an answer; it makes no digest and no I/O.
+ */
+import type { CachedAnswer, HeaderList } from "../../shared/cache/cached-answer.ts";
+import { freshForMs, keepMs } from "../../shared/cache/cached-answer.ts";
+import { noTerms, parseCacheControl } from "../../shared/cache/directives.ts";
+import { mayStandIn, reuse } from "../../shared/cache/reuse.ts";
+import { storingFixed } from "../../shared/cache/storing.ts";
+import type { CacheContext, CacheRequest, CacheResult } from "../cache.ts";
+import type { Origin } from "./fetching.ts";
+import { fetchAnswer } from "./fetching.ts";
+import type { Arrival, Flight, Landing } from "./flight.ts";
+import { digest, fixedKey } from "./key.ts";
+import { readBody, sharedRequestHeaders } from "./message.ts";
+import { arrived, hit, joined, onlyIfCached, stale } from "./serving.ts";
+import { weightOf } from "./store.ts";
+
+/** A failure younger than this is believed: what is stale is served at once and the origin asked behind it. */
+const failureMemoryMs = 60_000;
+/** An origin that failed is asked behind stale answers at most so often per key and isolate. */
+const recheckMs = 2_000;
+/** An error page beyond this is not handed to those who waited. */
+const failureBytes = 65_536;
+
+/** What a question at a fixed route consists of. */
+interface Question {
+  readonly key: string;
+  readonly lifetimeS: number;
+  readonly request: CacheRequest;
+  readonly context: CacheContext;
+  readonly origin: Origin;
+}
+
+export async function throughFixedLifetime(
+  request: CacheRequest,
+  lifetimeS: number,
+  context: CacheContext,
+  origin: Origin,
+): Promise<CacheResult> {
+  const key = fixedKey(request.generation, request.target);
+  const nowMs = context.nowMs();
+  const held = context.cache.memory.get(key) ?? null;
+  const verdict = held === null ? "validate" : reuse(held, noTerms, true, nowMs);
+  if (held !== null && verdict === "fresh") return hit(request, held, nowMs);
+
+  const question: Question = { key, lifetimeS, request, context, origin };
+  if (held !== null) {
+    const failedMs = context.cache.failures.peek(key) ?? -Infinity;
+    const believedDead = nowMs - failedMs < failureMemoryMs && mayStandIn(held, noTerms, true, nowMs);
+    if (verdict === "refresh" || believedDead) {
+      if (nowMs - failedMs >= recheckMs) refreshBehind(question, held, nowMs);
+      return stale(request, held, nowMs, believedDead ? "stale-if-error" : "stale-while-revalidate");
+    }
+  }
+  if (parseCacheControl(request.headers.get("cache-control")).has("only-if-cached")) return onlyIfCached();
+  return request.method === "HEAD" ? headOnly(question, held, nowMs) : together(question, held);
+}
+
+/** The answer to a HEAD has no body to keep, so it is passed. */
+async function headOnly({ request, origin }: Question, held: CachedAnswer | null, nowMs: number): Promise<CacheResult> {
+  const standIn = held !== null && mayStandIn(held, noTerms, true, nowMs);
+  const { response, verdict } = await origin(request.headers, { shared: false, standIn });
+  if (verdict === "failed" && held !== null && standIn) return stale(request, held, nowMs, "stale-if-error");
+  const landing: Landing = { kind: "apart" };
+  const arrival = { landing, response, error: null, forwardStatus: response.status, stored: false, storing: null };
+  return arrived(request, arrival, "uri-miss", nowMs);
+}
+
+/** One request upstream for all who ask now. */
+async function together(question: Question, held: CachedAnswer | null): Promise<CacheResult> {
+  const { key, request, context } = question;
+  const { flights } = context.cache;
+  const startMs = context.nowMs();
+  const current = flights.current(key, startMs);
+  let alone = false;
+  if (current !== null) {
+    const landing = await flights.wait(current, startMs);
+    if (landing !== null && landing.kind !== "apart") return joined(request, landing, context.nowMs());
+    // Who waited for nothing goes by itself; the first of them leads whoever comes now.
+    alone = flights.current(key, context.nowMs()) !== null;
+  }
+  const arrival = alone ? await ask(question, held, null) : await lead(question, held);
+  return arrived(request, arrival, held === null ? "uri-miss" : "stale", context.nowMs());
+}
+
+function lead(question: Question, held: CachedAnswer | null): Promise<Arrival> {
+  const { key, request, context } = question;
+  return context.cache.flights.begin(
+    key,
+    request.target,
+    context.nowMs(),
+    (work) => context.waitUntil(work),
+    async (flight) => {
+      const known = await fromStore(question);
+      if (known === null || (held !== null && held.receivedMs >= known.receivedMs)) return ask(question, held, flight);
+      if (freshForMs(known, context.nowMs()) <= 0) return ask(question, known, flight);
+      remember(question, known, flight);
+      return landedWith({ kind: "answer", answer: known, how: "known", names: [], selection: [] });
+    },
+  );
+}
+
+function refreshBehind(question: Question, held: CachedAnswer, nowMs: number): void {
+  if (question.context.cache.flights.current(question.key, nowMs) !== null) return;
+  // What nobody will read must not hold a connection open.
+  const done = lead(question, held).then((arrival) => arrival.response?.body?.cancel());
+  question.context.waitUntil(done.catch(() => undefined));
+}
+
+async function ask(question: Question, held: CachedAnswer | null, flight: Flight | null): Promise<Arrival> {
+  const { key, lifetimeS, request, context, origin } = question;
+  const standIn = held !== null && mayStandIn(held, noTerms, true, context.nowMs());
+  const headers = sharedRequestHeaders(request.headers, "fixed");
+  const verdict = (facts: Parameters<typeof storingFixed>[0]) => storingFixed(facts, lifetimeS, context.settings);
+  const fetched = await fetchAnswer(
+    { method: "GET", headers, held, standIn, verdict, nowMs: () => context.nowMs() },
+    origin,
+  );
+
+  if (fetched.kind === "failed") {
+    context.cache.failures.set(key, context.nowMs(), key.length * 2 + 64);
+    if (held === null || !standIn) return failedWith(fetched.response, fetched.error);
+    await fetched.response?.body?.cancel();
+    if (flight !== null) remember(question, held, flight);
+    const landing: Landing = { kind: "answer", answer: held, how: "stand-in", names: [], selection: [] };
+    return { ...landedWith(landing), forwardStatus: fetched.response?.status ?? null };
+  }
+  context.cache.failures.delete(key);
+  if (fetched.kind === "apart") {
+    return { ...landedWith({ kind: "apart" }), response: fetched.response, forwardStatus: fetched.response.status };
+  }
+  const storing = remember(question, fetched.answer, flight) ? toStore(question, fetched.answer) : null;
+  return {
+    ...landedWith({ kind: "answer", answer: fetched.answer, how: "fetched", names: [], selection: [] }),
+    forwardStatus: fetched.forwardStatus,
+    stored: storing !== null,
+    storing,
+  };
+}
+
+function landedWith(landing: Landing): Arrival {
+  return { landing, response: null, error: null, forwardStatus: null, stored: false, storing: null };
+}
+
+/** On a shared route a failure is everybody's, so those who waited get it too instead of asking a broken backend one by one. */
+async function failedWith(response: Response | null, error: unknown): Promise<Arrival> {
+  if (response === null) return { ...landedWith({ kind: "apart" }), error };
+  const forwardStatus = response.status;
+  const body = await readBody(response, failureBytes).catch(() => null);
+  if (body === null) return { ...landedWith({ kind: "apart" }), error: new Error("the failure's body was cut short") };
+  if (body.kind === "larger") {
+    return { ...landedWith({ kind: "apart" }), response: new Response(body.stream, response), forwardStatus };
+  }
+  const own = new Set(["set-cookie", "content-encoding", "content-length"]);
+  const headers: HeaderList = [...response.headers].filter(([name]) => !own.has(name));
+  return { ...landedWith({ kind: "failed", status: response.status, headers, body: body.bytes }), forwardStatus };
+}
+
+/** False where the resource was changed meanwhile. */
+function remember({ key, context }: Question, answer: CachedAnswer, flight: Flight | null): boolean {
+  if (flight?.outdated === true) return false;
+  context.cache.memory.set(key, answer, weightOf(answer));
+  return true;
+}
+
+// The store is asked only on a miss, and never waited for on the way out.
+
+export function fixedStoreKey(generation: string, target: string): Promise<string> {
+  return digest("fixed", generation, target);
+}
+
+async function fromStore({ request, context }: Question): Promise<CachedAnswer | null> {
+  const { store } = context.cache;
+  if (!store.shared) return null;
+  const slot = await store.read(await fixedStoreKey(request.generation, request.target)).catch(() => null);
+  return slot?.answer ?? null;
+}
+
+async function toStore({ request, context }: Question, answer: CachedAnswer): Promise<void> {
+  const { store } = context.cache;
+  if (!store.shared) return;
+  const slot = { epoch: "", names: [], selection: [], answer };
+  await store
+    .write(await fixedStoreKey(request.generation, request.target), slot, keepMs(answer))
+    .catch(() => undefined);
+}

@@ -1,0 +1,117 @@
+/**
+ * One upstream request for many that want the same at once, within an isolate. What it finds is handed over as plain values, since a
+ * `Response` belongs to the request that fetched it; the work runs in its maker's `waitUntil`, since a promise whose maker was torn
+ * down never settles; and nobody waits beyond the deadline, whatever has become of the maker.
+ */
+import type { CachedAnswer, HeaderList, Selection } from "../../shared/cache/cached-answer.ts";
+
+/** What others may have of it. */
+export type Landing =
+  | {
+      readonly kind: "answer";
+      readonly answer: CachedAnswer;
+      /**
+       * - `known`: another isolate had stored it.
+       * - `fetched`: new, or confirmed just now.
+       * - `stand-in`: stale, since the origin failed.
+       */
+      readonly how: "known" | "fetched" | "stand-in";
+      /** The request fields that selected it, and their values. */
+      readonly names: readonly string[];
+      readonly selection: Selection;
+    }
+  /** The origin failed, and would fail alike for everybody who asks this. */
+  | { readonly kind: "failed"; readonly status: number; readonly headers: HeaderList; readonly body: Uint8Array }
+  /** Nothing that another request may have: each for itself. */
+  | { readonly kind: "apart" };
+
+/** What the maker has of it. */
+export interface Arrival {
+  readonly landing: Landing;
+  /** Where `landing` is `apart`: the maker's own answer, or what was thrown. */
+  readonly response: Response | null;
+  readonly error: unknown;
+  /** What the origin answered with; null where it was not asked, or didn't answer. */
+  readonly forwardStatus: number | null;
+  readonly stored: boolean;
+  /** The flight is over for new joiners when this is: what was found is then in the store. */
+  readonly storing: Promise<unknown> | null;
+}
+
+export interface Flight {
+  readonly target: string;
+  readonly startedMs: number;
+  readonly landing: Promise<Landing>;
+  /** Something has changed the resource meanwhile: what this brings is not kept. */
+  outdated: boolean;
+}
+
+export class Flights {
+  readonly #flights = new Map<string, Flight>();
+  readonly #deadlineMs: number;
+
+  /** @param deadlineMs how long a flight may be waited for. */
+  constructor(deadlineMs: number) {
+    this.#deadlineMs = deadlineMs;
+  }
+
+  get size(): number {
+    return this.#flights.size;
+  }
+
+  /** The one under way, unless it is past its deadline. */
+  current(key: string, nowMs: number): Flight | null {
+    const flight = this.#flights.get(key);
+    return flight !== undefined && nowMs - flight.startedMs < this.#deadlineMs ? flight : null;
+  }
+
+  /** Starts one, in the place of one that is late. The work goes on when its maker's client has left. */
+  begin(
+    key: string,
+    target: string,
+    nowMs: number,
+    waitUntil: (work: Promise<unknown>) => void,
+    work: (flight: Flight) => Promise<Arrival>,
+  ): Promise<Arrival> {
+    const { promise: landing, resolve } = Promise.withResolvers<Landing>();
+    const flight: Flight = { target, startedMs: nowMs, landing, outdated: false };
+    this.#flights.set(key, flight);
+    const arrival = work(flight);
+    const ended = (async () => {
+      try {
+        const made = await arrival;
+        resolve(made.landing);
+        await made.storing;
+      } catch {
+        resolve({ kind: "apart" });
+      } finally {
+        if (this.#flights.get(key) === flight) this.#flights.delete(key);
+      }
+    })();
+    waitUntil(ended);
+    return arrival;
+  }
+
+  /** Those under way for a target end without being kept or joined. */
+  outdate(target: string): void {
+    for (const [key, flight] of this.#flights) {
+      if (flight.target !== target) continue;
+      flight.outdated = true;
+      this.#flights.delete(key);
+    }
+  }
+
+  /** null: the deadline came first. */
+  async wait(flight: Flight, nowMs: number): Promise<Landing | null> {
+    const leftMs = Math.max(0, flight.startedMs + this.#deadlineMs - nowMs);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<null>((resolve) => {
+      timer = setTimeout(() => resolve(null), leftMs);
+    });
+    try {
+      return await Promise.race([flight.landing, late]);
+    } finally {
+      clearTimeout(timer ?? null);
+    }
+  }
+}
