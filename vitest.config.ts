@@ -44,6 +44,8 @@ export default defineConfig({
       {
         test: {
           name: "e2e",
+          // After the others: it measures time, and starts processes of its own.
+          sequence: { groupOrder: 1 },
           include: ["test/e2e/**/*.test.ts"],
           fileParallelism: false,
           testTimeout: 60_000,

@@ -4,13 +4,13 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { prepareBundle, stateFolder } from "./bundle.ts";
 import type { DialectName } from "./dialect.ts";
 import { freeOrAny, isFree, preferredPorts } from "./ports.ts";
 import { startBackend, startEdge, type BackendProcess, type EdgeProcess } from "./process-start.ts";
-import { readVariables } from "./variables.ts";
+import { demoAdminToken, readVariables } from "./variables.ts";
 
 const root = join(import.meta.dirname, "..");
 const host = "127.0.0.1";
@@ -22,7 +22,9 @@ const fleet: readonly { readonly dialect: DialectName; readonly weight: number }
   { dialect: "flat-2", weight: 1 },
 ];
 
-const { values: flags } = parseArgs({ options: { fresh: { type: "boolean", default: false } } });
+const { values: flags } = parseArgs({
+  options: { fresh: { type: "boolean", default: false }, vars: { type: "string", default: ".dev.vars" } },
+});
 const backends: BackendProcess[] = [];
 let edge: EdgeProcess | null = null;
 let stopping = false;
@@ -56,7 +58,9 @@ function sayThatItEnded({ name, dialect, port }: BackendProcess): void {
   );
 }
 
-function greet(url: string, token: string, logFile: string): void {
+function greet(url: string, token: string | undefined, logFile: string): void {
+  // Somebody's own token is a secret, also on their own screen.
+  const isDemoToken = token === demoAdminToken;
   const rows = backends.map(({ name, url: at, child, control }, index) => {
     const weight = fleet[index]?.weight ?? 1;
     return `  ${name.padEnd(12)} ${at}   weight ${weight}, process ${child.pid}, faults on demand at ${control}`;
@@ -69,14 +73,14 @@ function greet(url: string, token: string, logFile: string): void {
       `  jimeng-edge  ${url}   log: ${logFile}`,
       ...ours,
       "",
-      `  Admin token: ${token}`,
+      `  Admin token: ${isDemoToken ? token : "yours, as given in ADMIN_TOKEN"}`,
       "",
       "  Try:",
       `  curl ${url}/v1/models`,
       `  curl ${url}/v1/images/generations -H 'authorization: Bearer any' ${json} -d '{"prompt":"a cat on the moon"}'`,
       `  curl -N ${url}/v1/chat/completions -H 'authorization: Bearer any' ${json} -d '{"model":"jimeng-4.5","stream":true,"messages":[{"role":"user","content":"a cat"}]}'`,
       `  curl ${url}/health`,
-      `  curl ${url}/api/ip-preference -H 'authorization: Bearer ${token}'`,
+      `  curl ${url}/api/ip-preference -H 'authorization: Bearer ${isDemoToken ? token : "<your token>"}'`,
       "",
       "  Ctrl-C stops everything.",
       "",
@@ -89,7 +93,7 @@ async function start(): Promise<void> {
   if (!(await isFree(port))) throw new Error(`port ${port} is taken; choose another: PORT=8788 npm start`);
   const folder = join(root, stateFolder, String(port));
   if (flags.fresh) await rm(folder, { recursive: true, force: true });
-  const variables = readVariables(join(root, ".dev.vars"), process.env);
+  const variables = readVariables(resolve(root, flags.vars), process.env);
   const isDemo = variables["BACKEND_SERVERS"] === undefined;
   const [bundle] = await Promise.all([prepareBundle(root), isDemo ? startFleet(port) : null]);
   if (isDemo) variables["BACKEND_SERVERS"] = serversVariable();
@@ -98,7 +102,7 @@ async function start(): Promise<void> {
   if (stopping) return;
   edge = await startEdge(options);
   edge.child.once("exit", () => void stop(1, "The edge has ended by itself; its log may say why."));
-  greet(edge.url, variables["ADMIN_TOKEN"] ?? "", logFile);
+  greet(edge.url, variables["ADMIN_TOKEN"], logFile);
 }
 
 async function stop(code: number, reason?: string): Promise<void> {

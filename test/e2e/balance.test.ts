@@ -1,0 +1,61 @@
+/** Where requests go, and what becomes of them when a server dies. */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { startSystem, type EdgeSystem } from "./edge.ts";
+
+const upWithinMs = 15_000;
+
+let system: EdgeSystem;
+beforeAll(async () => {
+  system = await startSystem({
+    backends: [
+      { name: "three", server: { weight: 3 } },
+      { name: "two", dialect: "flat-1", server: { weight: 2 } },
+      { name: "one", dialect: "flat-2", server: { weight: 1 } },
+    ],
+  });
+  // The first requests are served from the configuration, until the registry has answered.
+  await system.get("/health");
+});
+afterAll(() => system.stop());
+
+/** How many of these requests each backend answered. */
+async function spread(count: number, inParallel: number): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  let left = count;
+  const work = async (): Promise<void> => {
+    while (left-- > 0) {
+      const answer = await system.get("/ping");
+      expect([answer.status, await answer.text()]).toEqual([200, "pong"]);
+      const name = answer.headers.get("x-jimeng-edge-backend") ?? "none";
+      counts[name] = (counts[name] ?? 0) + 1;
+    }
+  };
+  await Promise.all(Array.from({ length: inParallel }, work));
+  return counts;
+}
+
+async function healthOf(name: string): Promise<boolean | undefined> {
+  const { backends } = (await (await system.get("/health")).json()) as {
+    backends: { name: string; healthy: boolean }[];
+  };
+  return backends.find((backend) => backend.name === name)?.healthy;
+}
+
+it.each([1, 8])(
+  "60 cheap requests spread 3:2:1 over weights 3, 2, 1, within one each, %i at a time",
+  async (inParallel) => {
+    const counts = await spread(60, inParallel);
+    for (const [name, share] of Object.entries({ three: 30, two: 20, one: 10 })) {
+      expect(Math.abs((counts[name] ?? 0) - share), JSON.stringify(counts)).toBeLessThanOrEqual(1);
+    }
+  },
+);
+
+it("the death of a backend costs no GET; /health shows it down, and up after its return", async () => {
+  await system.backend("three").kill();
+  const counts = await spread(100, 4);
+  expect(counts["three"] ?? 0).toBe(0);
+  await expect.poll(() => healthOf("three"), { timeout: upWithinMs, interval: 200 }).toBe(false);
+  await system.backend("three").restart();
+  await expect.poll(() => healthOf("three"), { timeout: upWithinMs, interval: 200 }).toBe(true);
+});

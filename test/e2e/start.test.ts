@@ -1,0 +1,159 @@
+/** `npm start` as a user has it: what it starts, and that nothing of it stays. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, expect, it } from "vitest";
+import { isFree } from "../../demo/ports.ts";
+
+const root = join(import.meta.dirname, "..", "..");
+const readyWithinMs = 20_000;
+const goneWithinMs = 10_000;
+
+interface Started {
+  readonly child: ChildProcess;
+  readonly url: string;
+  readonly text: string;
+}
+
+const running: ChildProcess[] = [];
+afterEach(async () => {
+  for (const child of running.splice(0)) {
+    if (child.exitCode !== null || child.signalCode !== null) continue;
+    const gone = once(child, "exit");
+    child.kill("SIGTERM");
+    await gone;
+  }
+});
+
+async function freePort(from: number): Promise<number> {
+  for (let port = from; ; port += 1) if (await isFree(port)) return port;
+}
+
+/** `--vars` points nowhere, so that a `.dev.vars` of whoever runs this doesn't matter. */
+async function start(port: number, args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<Started> {
+  const child = spawn(process.execPath, [join(root, "demo", "start.ts"), "--vars", "none", ...args], {
+    cwd: root,
+    env: { ...process.env, ...env, PORT: String(port) },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  running.push(child);
+  let text = "";
+  child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString("utf8")));
+  await expect.poll(() => text, { timeout: readyWithinMs }).toContain("Ctrl-C");
+  return { child, url: `http://127.0.0.1:${port}`, text };
+}
+
+/** Processes that descend from `pid`, itself included, as long as their parents live. */
+function descendants(pid: number): number[] {
+  const parents = new Map<number, number>();
+  for (const name of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry))) {
+    const parent = parentOf(Number(name));
+    if (parent !== null) parents.set(Number(name), parent);
+  }
+  const found = [pid];
+  for (const known of found) for (const [child, parent] of parents) if (parent === known) found.push(child);
+  return found;
+}
+
+function parentOf(pid: number): number | null {
+  try {
+    return Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+  } catch {
+    return null;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    // A zombie has ended; it only waits for its parent to read how.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+const postPicture = (url: string, prompt: string): Promise<Response> =>
+  fetch(`${url}/v1/images/generations`, {
+    method: "POST",
+    headers: { authorization: "Bearer any", "content-type": "application/json" },
+    body: JSON.stringify({ prompt }),
+  });
+
+it("serves models, a picture and a chat stream, and prints five commands", async () => {
+  const { url, text } = await start(await freePort(21_000), ["--fresh"]);
+  expect(text.match(/^ {2}curl /gm)).toHaveLength(5);
+  const models = (await (await fetch(`${url}/v1/models`)).json()) as { data: unknown[] };
+  expect(models.data.length).toBeGreaterThan(3);
+  expect((await postPicture(url, "a cat")).status).toBe(200);
+  const stream = await fetch(`${url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { authorization: "Bearer any", "content-type": "application/json" },
+    body: JSON.stringify({ model: "jimeng-4.5", stream: true, messages: [{ role: "user", content: "a cat" }] }),
+  });
+  expect(await stream.text()).toMatch(/data: \[DONE\]\n\n$/);
+});
+
+it.each(["SIGTERM", "SIGINT", "SIGKILL"] as const)(
+  "%s leaves no process, also while a request runs",
+  async (signal) => {
+    const { child, url } = await start(await freePort(21_100));
+    const processes = descendants(child.pid ?? 0);
+    expect(processes.length).toBeGreaterThanOrEqual(6);
+    const request = postPicture(url, "[[delay=30000]]").then(
+      () => "answered",
+      () => "broken off",
+    );
+    await expect.poll(async () => jobsRunning(url)).toBe(1);
+    child.kill(signal);
+    await expect.poll(() => processes.filter(isAlive), { timeout: goneWithinMs }).toEqual([]);
+    expect(await request).toBe("broken off");
+  },
+);
+
+/** In-flight generations as the registry counts them. */
+async function jobsRunning(url: string): Promise<number> {
+  const headers = { authorization: "Bearer demo-admin-token" };
+  const answer = await fetch(`${url}/api/ip-preference`, { headers });
+  const body = (await answer.json()) as { servers: Record<string, number>[] };
+  return body.servers.reduce((sum, server) => sum + (server["in_flight"] ?? 0), 0);
+}
+
+it("two of them run side by side, each with servers of its own", async () => {
+  const first = await freePort(21_200);
+  const second = await freePort(first + 1);
+  const [a, b] = await Promise.all([start(first), start(second)]);
+  const serversIn = ({ text }: Started): string[] => text.match(/^ {2}demo-\S+ +(http\S+)/gm) ?? [];
+  expect(new Set([...serversIn(a), ...serversIn(b)]).size).toBe(6);
+  for (const { url } of [a, b]) expect((await fetch(`${url}/v1/models`)).status).toBe(200);
+});
+
+it("with BACKEND_SERVERS it starts no servers of its own, and a broken one is said to the client", async () => {
+  const { url, text } = await start(await freePort(21_300), [], { BACKEND_SERVERS: "{broken" });
+  expect(text).not.toContain("demo-mapped");
+  const answer = await fetch(`${url}/v1/models`);
+  expect([answer.status, await answer.json()]).toMatchObject([503, { error: { code: "configuration_invalid" } }]);
+});
+
+it("what was stored is there after the next start, and --fresh forgets it", async () => {
+  const port = await freePort(21_400);
+  const total = async ({ url }: Started): Promise<number> => {
+    const answer = await fetch(`${url}/api/ip-preference`, { headers: { authorization: "Bearer demo-admin-token" } });
+    const { servers } = (await answer.json()) as { servers: { last_day: { requests: number } }[] };
+    return servers.reduce((sum, server) => sum + server.last_day.requests, 0);
+  };
+  const first = await start(port, ["--fresh"]);
+  for (let index = 0; index < 5; index += 1) expect((await postPicture(first.url, "x")).status).toBe(200);
+  await expect.poll(() => total(first)).toBeGreaterThanOrEqual(5);
+  await stop(first.child);
+  const second = await start(port);
+  expect(await total(second)).toBeGreaterThanOrEqual(5);
+  await stop(second.child);
+  expect(await total(await start(port, ["--fresh"]))).toBe(0);
+});
+
+async function stop(child: ChildProcess): Promise<void> {
+  const gone = once(child, "exit");
+  child.kill("SIGTERM");
+  await gone;
+}

@@ -1,0 +1,120 @@
+/**
+ * `npm test`: types, lint, format, then every project of the tests with coverage. What is skipped counts as failed: a
+ * test that does not run guards nothing.
+ */
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { finish, type Tally } from "./tally.ts";
+
+const root = join(import.meta.dirname, "..");
+const tsconfigs = ["src/shared", "src/worker", "src/durable", "test/tsconfig.workers.json", "test/tsconfig.node.json"];
+
+interface Check {
+  readonly name: string;
+  readonly command: readonly [tool: string, ...args: string[]];
+}
+
+const checks: readonly Check[] = [
+  ...tsconfigs.map((path): Check => ({ name: `types of ${path}`, command: ["tsc", "-p", path] })),
+  { name: "lint", command: ["oxlint", "--deny-warnings"] },
+  { name: "format", command: ["prettier", "--check", "--log-level", "warn", "."] },
+];
+
+/** At once as many as that: the machine of a continuous integration has two cores. */
+const parallel = 2;
+const leastCoverage = 90;
+
+interface Finished {
+  readonly code: number;
+  readonly output: string;
+}
+
+function runTool([tool, ...args]: Check["command"], show: boolean): Promise<Finished> {
+  return new Promise((resolve) => {
+    const bin = join(root, "node_modules", ".bin", tool);
+    const child = spawn(bin, args, {
+      cwd: root,
+      stdio: ["ignore", show ? "inherit" : "pipe", show ? "inherit" : "pipe"],
+    });
+    let output = "";
+    child.stdout?.on("data", (chunk: Buffer) => (output += chunk.toString("utf8")));
+    child.stderr?.on("data", (chunk: Buffer) => (output += chunk.toString("utf8")));
+    child.once("error", (error) => resolve({ code: 1, output: String(error) }));
+    child.once("close", (code) => resolve({ code: code ?? 1, output }));
+  });
+}
+
+async function runChecks(tally: Tally): Promise<void> {
+  const waiting = [...checks];
+  const work = async (): Promise<void> => {
+    for (let check = waiting.shift(); check !== undefined; check = waiting.shift()) {
+      const { code, output } = await runTool(check.command, false);
+      if (code === 0) tally.passed += 1;
+      else tally.failed += 1;
+      console.log(`${code === 0 ? "✓" : "✗"} ${check.name}`);
+      if (code !== 0) console.log(output);
+    }
+  };
+  await Promise.all(Array.from({ length: parallel }, work));
+}
+
+/** The part of vitest's JSON report that is counted. */
+interface VitestReport {
+  readonly numTotalTests: number;
+  readonly numPassedTests: number;
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly assertionResults: readonly unknown[];
+  }[];
+}
+
+async function runVitest(tally: Tally): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "jimeng-edge-test-"));
+  const file = join(folder, "report.json");
+  await rm(join(root, "coverage"), { recursive: true, force: true });
+  const args = ["run", "--coverage", "--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
+  const { code } = await runTool(["vitest", ...args], true);
+  if (!existsSync(file)) {
+    console.log("✗ vitest wrote no report");
+    tally.failed += 1;
+    return;
+  }
+  const report = JSON.parse(await readFile(file, "utf8")) as VitestReport;
+  await rm(folder, { recursive: true });
+  const unrun = report.testResults.filter(
+    ({ status, assertionResults }) => status === "failed" && assertionResults.length === 0,
+  );
+  const failed = report.numTotalTests - report.numPassedTests + unrun.length;
+  tally.passed += report.numPassedTests;
+  tally.failed += failed;
+  const isCovered = await checkCoverage();
+  if (isCovered) tally.passed += 1;
+  else tally.failed += 1;
+  // An error outside of any test, or a worker that died, shows in the exit code alone.
+  if (code !== 0 && failed === 0 && isCovered) {
+    console.log(`✗ vitest ended with code ${code}`);
+    tally.failed += 1;
+  }
+}
+
+async function checkCoverage(): Promise<boolean> {
+  const file = join(root, "coverage", "coverage-summary.json");
+  if (!existsSync(file)) {
+    console.log("✗ coverage: no summary was written");
+    return false;
+  }
+  const summary = JSON.parse(await readFile(file, "utf8")) as { total: { lines: { pct: number } } };
+  const { pct } = summary.total.lines;
+  const enough = pct >= leastCoverage;
+  console.log(`${enough ? "✓" : "✗"} coverage of src/: ${pct} % of lines (at least ${leastCoverage} %)`);
+  return enough;
+}
+
+const tally: Tally = { passed: 0, failed: 0 };
+await runChecks(tally);
+await runVitest(tally);
+finish(tally);
