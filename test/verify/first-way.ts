@@ -1,7 +1,7 @@
 /** What a stranger does first: clone, `npm ci`, `npm start`, and everything that the README promises of it. */
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -118,25 +118,22 @@ async function checkDeath(report: VerificationReport, { url, output }: Running, 
   }
 }
 
-/** Processes whose command line names the clone. */
-function processesOf(folder: string): string[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
-    .map((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
-      } catch {
-        return "";
-      }
-    })
-    .filter((line) => line.includes(folder));
+/** Processes that work in the clone. */
+function processesIn(folder: string): string[] {
+  return readdirSync("/proc").filter((name) => {
+    try {
+      return /^\d+$/.test(name) && readlinkSync(`/proc/${name}/cwd`) === folder;
+    } catch {
+      return false;
+    }
+  });
 }
 
 async function checkStop(report: VerificationReport, { npm }: Running, folder: string): Promise<void> {
   const gone = once(npm, "exit");
   npm.kill("SIGTERM");
   await gone;
-  const emptyS = await secondsUntil(10, async () => processesOf(folder).length === 0);
+  const emptyS = await secondsUntil(10, async () => processesIn(folder).length === 0);
   report.check("SIGTERM to npm start leaves no process", emptyS !== null, shown(emptyS));
 }
 
