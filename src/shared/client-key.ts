@@ -61,10 +61,15 @@ function beyondProxies(forwardedFor: string, trustedProxies: AddressRanges, sock
   return nearest;
 }
 
+/** Whether the request comes from somebody else's Worker, so that only `CF-Worker` tells who it is. */
+export function isOthersWorker(address: Address): boolean {
+  return address.text === othersWorkerAddress;
+}
+
 /** `cfWorker`: the header `CF-Worker`, the zone of the Worker that sends the request; null without it. */
 export function addressKey(address: Address, cfWorker: string | null): string {
   if (address.value.kind() === "ipv4") return address.text;
-  const zone = address.text === othersWorkerAddress ? normalZone(cfWorker ?? "") : null;
+  const zone = isOthersWorker(address) ? normalZone(cfWorker ?? "") : null;
   return zone === null ? network64(address.value as IPv6) : `worker:${zone}`;
 }
 
