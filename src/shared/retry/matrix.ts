@@ -82,11 +82,12 @@ export function senderOf({ routeClass, paid, generations }: RetryQuestion): Send
 
 /**
  * The value of `x-should-retry` for an answer that goes to the client; null: none, the SDK decides by the status.
- * `false` where sending again would or might spend credits twice, and where it can only be refused again.
+ * `false` where sending again would or might spend credits twice, and where it can only be refused again. A failure has
+ * it under a status below 400 too: a flat dialect's 200 may yet be given its proper status, which an SDK retries.
  */
 export function shouldRetryHeader(outcome: Outcome, status: number, paid: boolean): "true" | "false" | null {
-  if (status < 400) return null;
   const happening = happeningOf(outcome);
+  if (happening === "answered" && status < 400) return null;
   if (happening === "client_mistake" || happening === "token_dead" || happening === "route_missing") return "false";
   if (!paid) return null;
   return happening === "full_unexecuted" || happening === "failed_unexecuted" ? null : "false";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Dialect } from "../../../src/shared/config/config.ts";
 import {
@@ -187,12 +187,14 @@ describe("an answer without a code is judged by its status", () => {
     [600, "backend_fault/unknown"],
     [Number.NaN, "backend_fault/unknown"],
   ];
-  test.each(rows)("%d is %s (%j)", (status, is, more = {}) => {
-    for (const routeClass of routeClasses) {
-      const expected = status === 500 && routeClass === "usage" ? "unknown/unknown" : is;
-      expect(short(classifyAnswer(facts({ status, ...more }), routeClass)), routeClass).toBe(expected);
-    }
-  });
+  for (const [status, is, more = {}] of rows) {
+    test(`${status} ${JSON.stringify(more)} is ${is}`, () => {
+      for (const routeClass of routeClasses) {
+        const expected = status === 500 && routeClass === "usage" ? "unknown/unknown" : is;
+        expect(short(classifyAnswer(facts({ status, ...more }), routeClass)), routeClass).toBe(expected);
+      }
+    });
+  }
 
   test("a redirect is an answer to a look-up and a misplaced backend to a generation", () => {
     for (const status of [301, 302, 307, 308]) {

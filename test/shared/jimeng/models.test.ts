@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { mergeModels, modelsAnswer, parseModels } from "../../../src/shared/jimeng/models.ts";
 

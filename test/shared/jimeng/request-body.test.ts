@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { classOf, readRequest } from "../../../src/shared/jimeng/request-body.ts";
 import { routeClasses } from "../../../src/shared/route.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ExtraRoute } from "../../../src/shared/config/config.ts";
 import { closedPaths, compileRoutes, jimengRoutes, routeWarnings } from "../../../src/shared/jimeng/routes.ts";
@@ -81,6 +81,19 @@ describe("the allow-list", () => {
     expect(match.route.parameter).toBe("a 即+b");
     expect(match.path).toBe("/usage/session/a%20%E5%8D%B3%2Bb/history");
   });
+
+  test.each(["a%2Fb", "a%5Cb", "%2e%2e", "%2e", "..", "%E5%8D", "%zz", "a%00", "a/b", "", "%25252525252e"])(
+    "%j is no variable part",
+    (part) => {
+      for (const path of [
+        `/usage/session/${part}`,
+        `/usage/session/${part}/history`,
+        `/v1/async/tasks/${part}/status`,
+      ]) {
+        expect(table().match("GET", path)).toEqual({ kind: "not_found" });
+      }
+    },
+  );
 
   test("a wrong method is told which ones there are", () => {
     expect(table().match("POST", "/v1/models")).toEqual({
