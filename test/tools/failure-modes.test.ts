@@ -13,7 +13,10 @@ interface Chapter {
 /** Headings whose only words are a code. */
 function chapters(file: string): Chapter[] {
   const [, ...parts] = readFileSync(resolve(docs, file), "utf8").split(/^### (?=`)/m);
-  return parts.map((part) => ({ code: /^`([a-z_]+)`/.exec(part)?.[1] ?? part.slice(0, 40), text: part.split(/^## /m)[0] ?? "" }));
+  return parts.map((part) => ({
+    code: /^`([a-z_]+)`/.exec(part)?.[1] ?? part.slice(0, 40),
+    text: part.split(/^## /m)[0] ?? "",
+  }));
 }
 
 describe.each(["failure-modes.md", "failure-modes.zh-CN.md"])("docs/%s", (file) => {
