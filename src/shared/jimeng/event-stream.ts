@@ -3,11 +3,14 @@
  * beside the bytes, not in their way: it knows where the stream stands and what it has told, and keeps one event at most.
  */
 import type { ToldError } from "./told-error.ts";
-import { readToldError } from "./told-error.ts";
+import { mayTellError, readToldError } from "./told-error.ts";
 import { decodeUtf8 } from "./utf8.ts";
 
 /** Bytes of one event's data that are looked at; a chunk that tells of a failure has a few hundred. */
 const maxEventBytes = 16 * 1024;
+
+/** `[DONE]` with room for blanks around it: data up to this length is always read. */
+const maxMarkerBytes = 64;
 
 const lineFeed = 10;
 const carriageReturn = 13;
@@ -33,7 +36,8 @@ export class EventStreamReader {
   #lineIsLong = false;
   /** The data of the event that is under way; null: no data line yet. */
   #data: string | null = null;
-  #dataIsLong = false;
+  /** A part of that data was too long, or can tell of nothing, so the event is not looked at. */
+  #unread = false;
   #eventIsOpen = false;
   #afterReturn = false;
   #firstLine = true;
@@ -43,18 +47,27 @@ export class EventStreamReader {
 
   /** Takes the next piece of the body, wherever the network has cut it. */
   write(bytes: Uint8Array): void {
+    let from = 0;
     for (let index = 0; index < bytes.length; index++) {
       const byte = bytes[index] as number;
-      if (byte === lineFeed) {
-        if (!this.#afterReturn) this.#endLine();
-        this.#afterReturn = false;
-        continue;
-      }
+      if (byte !== lineFeed && byte !== carriageReturn) continue;
+      const secondOfPair = byte === lineFeed && this.#afterReturn && index === from;
+      this.#keep(bytes, from, index);
+      if (!secondOfPair) this.#endLine();
       this.#afterReturn = byte === carriageReturn;
-      if (this.#afterReturn) this.#endLine();
-      else if (this.#lineLength < maxEventBytes) this.#line[this.#lineLength++] = byte;
-      else this.#lineIsLong = true;
+      from = index + 1;
     }
+    this.#keep(bytes, from, bytes.length);
+  }
+
+  #keep(bytes: Uint8Array, from: number, to: number): void {
+    if (from === to) return;
+    this.#afterReturn = false;
+    const room = maxEventBytes - this.#lineLength;
+    if (to - from > room) this.#lineIsLong = true;
+    const end = Math.min(to, from + room);
+    this.#line.set(bytes.subarray(from, end), this.#lineLength);
+    this.#lineLength += end - from;
   }
 
   state(): StreamState {
@@ -85,13 +98,19 @@ export class EventStreamReader {
     if (from < this.#lineLength && this.#line[from] !== colon) return;
     from++;
     if (from < this.#lineLength && this.#line[from] === space) from++;
+    this.#addData(from);
+  }
+
+  #addData(from: number): void {
+    const length = this.#lineLength - from;
     const room = maxEventBytes - (this.#data?.length ?? 0);
-    if (this.#lineIsLong || this.#lineLength - from > room) {
-      this.#dataIsLong = true;
+    const dull = length > maxMarkerBytes && !mayTellError(this.#line, from, this.#lineLength);
+    if (this.#lineIsLong || length > room || dull) {
+      this.#unread = true;
       this.#data ??= "";
       return;
     }
-    const value = from < this.#lineLength ? decodeUtf8(this.#line, from, this.#lineLength) : "";
+    const value = decodeUtf8(this.#line, from, this.#lineLength);
     this.#data = this.#data === null ? value : `${this.#data}\n${value}`;
   }
 
@@ -102,11 +121,15 @@ export class EventStreamReader {
   #endEvent(): void {
     if (this.#data !== null) {
       this.#events++;
-      if (this.#data.trim() === "[DONE]") this.#done = true;
-      else if (!this.#dataIsLong) this.#toldError ??= readToldError(this.#data);
+      if (!this.#unread) this.#understand(this.#data);
     }
     this.#data = null;
-    this.#dataIsLong = false;
+    this.#unread = false;
     this.#eventIsOpen = false;
+  }
+
+  #understand(data: string): void {
+    if (data.trim() === "[DONE]") this.#done = true;
+    else this.#toldError ??= readToldError(data);
   }
 }

@@ -2,33 +2,27 @@
 
 const replacement = 0xfffd;
 
-/** Arguments of one call: engines bound their number at some ten thousand. */
-const runLength = 4096;
+/** Code points gathered before they become text, well below what engines take as arguments of one call. */
+const batch = 4096;
 
 /** Decodes `bytes[from, to)`; what isn't valid UTF-8 becomes U+FFFD, one for each byte that fits nothing. */
 export function decodeUtf8(bytes: Uint8Array, from: number, to: number): string {
   let text = "";
+  let points: number[] = [];
   let index = from;
   while (index < to) {
-    const run = endOfAscii(bytes, index, Math.min(to, index + runLength));
-    if (run > index) {
-      text += String.fromCharCode(...bytes.subarray(index, run));
-      index = run;
-      continue;
-    }
     const lead = bytes[index] as number;
-    const length = sequenceLength(lead);
-    const point = length === 0 || index + length > to ? null : readSequence(bytes, index, lead, length);
-    text += String.fromCodePoint(point ?? replacement);
+    const length = lead < 0x80 ? 1 : sequenceLength(lead);
+    const point =
+      lead < 0x80 ? lead : length === 0 || index + length > to ? null : readSequence(bytes, index, lead, length);
+    points.push(point ?? replacement);
     index += point === null ? 1 : length;
+    if (points.length === batch) {
+      text += String.fromCodePoint.apply(null, points);
+      points = [];
+    }
   }
-  return text;
-}
-
-function endOfAscii(bytes: Uint8Array, from: number, to: number): number {
-  let index = from;
-  while (index < to && (bytes[index] as number) < 0x80) index++;
-  return index;
+  return text + String.fromCodePoint.apply(null, points);
 }
 
 /** Of a byte beyond ASCII, RFC 3629 §3; 0 for one that can't begin a sequence. */

@@ -52,6 +52,8 @@ describe("where the stream stands", () => {
     expect(read("event: [DONE]\n\n").done).toBe(false);
     expect(read(chunk("[DONE]")).done).toBe(false);
     expect(read("data: x\ndata: [DONE]\n\n").done).toBe(false);
+    expect(read(`data: [DONE]\ndata: ${"x".repeat(20_000)}\n\n`).done).toBe(false);
+    expect(read(`data: ${"x".repeat(100)}\ndata: [DONE]\n\n`).done).toBe(false);
   });
 
   test("a line's remains never leak into a shorter one", () => {

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { classifyTold, readToldError, toldErrorIn } from "../../../src/shared/jimeng/told-error.ts";
+import { classifyTold, mayTellError, readToldError, toldErrorIn } from "../../../src/shared/jimeng/told-error.ts";
 
 test("a whole chat answer that tells of a failure under 200 is recognised", () => {
   const answer = {
@@ -40,4 +40,26 @@ test("no text and no JSON makes the reader throw", () => {
     }),
     { numRuns: 1000 },
   );
+});
+
+test("the glance at the bytes misses nothing that the reader would find", () => {
+  const told = fc.constantFrom(
+    '{"error":{"message":"x"}}',
+    '{"code":-2001,"message":"x"}',
+    '{"choices":[{"delta":{"content":"生成图片失败: x"}}]}',
+    '{"choices":[{"delta":{"content":"⚠️ 视频生成过程中遇到问题: x"}}]}',
+    '{"choices":[{"delta":{"content":"视频生成过程中出现错误"}}]}',
+    '{"choices":[{"delta":{"content":"\\u751f成图片\\u5931败"}}]}',
+    '{"\\u0065rror":1}',
+  );
+  fc.assert(
+    fc.property(fc.oneof(told, fc.json()), fc.nat(3), (data, offset) => {
+      const bytes = new TextEncoder().encode(" ".repeat(offset) + data);
+      return mayTellError(bytes, offset, bytes.length) || readToldError(data) === null;
+    }),
+    { numRuns: 1000 },
+  );
+  expect(
+    mayTellError(new TextEncoder().encode('{"choices":[{"delta":{"content":"![image_0](https://x)"}}]}'), 0, 59),
+  ).toBe(false);
 });
