@@ -1,0 +1,375 @@
+/**
+ * The health of a pool of backends: one pure step for each thing that is heard. Active probes and the outcomes of requests come in;
+ * who may be picked, what changed and whom to probe now come out.
+ *
+ * - `healthy → suspect`: a request failed, or a probe did and nobody else has been shown to be better. Still picked, probed at once.
+ * - `→ ejected`: a probe failed while another backend's passed; or requests alone accuse it, for `accusationMs`: failures in a row, or
+ *   a success rate far below the rest's. By requests alone never more than `maxShare` of the pool. What befalls all ejects none.
+ * - `ejected → recovering`: by a passing probe, where a probe could have seen the failures, after `base` × (n − 1).
+ * - `ejected → trial → recovering | ejected`: otherwise, after `base` × n, by one real request.
+ * - `recovering → healthy`: after the slow start.
+ */
+import type { HealthState } from "../contract.ts";
+import { accusationMs, ejectedHealth, isUp, returnedHealth, stateDueMs, unprovenHealth } from "./backend-health.ts";
+import type { BackendHealth, HealthSettings } from "./backend-health.ts";
+import { isOutlier, isSurprisingStreak } from "./comparison.ts";
+import { addOutcomes, totalOf } from "./outcome-counts.ts";
+import type { OutcomeTotals } from "./outcome-counts.ts";
+
+export { mayBePicked, nextDueMs, weightShare } from "./backend-health.ts";
+export type { BackendHealth, HealthSettings } from "./backend-health.ts";
+
+/** By name. JSON-safe; never changed in place. */
+export type PoolHealth = Readonly<Record<string, BackendHealth>>;
+
+export type HealthEvent =
+  /** The end of an active probe, all its tries included. */
+  | { readonly kind: "probe"; readonly backend: string; readonly ok: boolean; readonly reason: string }
+  /**
+   * Successes and backend faults, of one request or merged; other outcomes say nothing about a backend. `trailingFailures`: at the end, with no
+   * success after them. `seenByProbe` and `reason` are those of the last failure.
+   */
+  | {
+      readonly kind: "outcomes";
+      readonly backend: string;
+      readonly successes: number;
+      readonly failures: number;
+      readonly trailingFailures: number;
+      readonly seenByProbe: boolean;
+      readonly reason: string;
+    }
+  /** A request went out to a backend on trial. */
+  | { readonly kind: "assigned"; readonly backend: string }
+  /** Who is in the pool now. Those who stay keep what is known of them. */
+  | { readonly kind: "members"; readonly names: readonly string[] }
+  | { readonly kind: "tick" };
+
+export interface Transition {
+  readonly backend: string;
+  readonly from: HealthState;
+  readonly to: HealthState;
+  readonly reason: string;
+}
+
+export interface Step {
+  /** The same object if nothing changed. */
+  readonly pool: PoolHealth;
+  readonly transitions: readonly Transition[];
+  /** Backends to be probed at once, out of turn. */
+  readonly probeNow: readonly string[];
+}
+
+const msPerS = 1000;
+
+/** While it fails request after request, a backend is probed out of turn this often. */
+const askAgainMs = 1_000;
+/** Others asked for proof that not all fail: one that passes suffices. */
+const othersAsked = 3;
+
+export function step(pool: PoolHealth, event: HealthEvent, nowMs: number, settings: HealthSettings): Step {
+  const round = new Round(pool, nowMs, settings);
+  switch (event.kind) {
+    case "probe":
+      if (event.ok) round.probePassed(event.backend);
+      else round.probeFailed(event.backend, event.reason);
+      break;
+    case "outcomes":
+      round.outcomes(event);
+      break;
+    case "assigned":
+      round.assigned(event.backend);
+      break;
+    case "members":
+      round.members(event.names);
+      break;
+    case "tick":
+      for (const name of Object.keys(pool)) round.settle(name);
+      break;
+  }
+  return { pool: round.pool, transitions: round.transitions, probeNow: [...round.probeNow] };
+}
+
+/** One step under way: the pool so far, and what has followed. */
+class Round {
+  pool: PoolHealth;
+  readonly transitions: Transition[] = [];
+  readonly probeNow = new Set<string>();
+  readonly #nowMs: number;
+  readonly #settings: HealthSettings;
+
+  constructor(pool: PoolHealth, nowMs: number, settings: HealthSettings) {
+    this.pool = pool;
+    this.#nowMs = nowMs;
+    this.#settings = settings;
+  }
+
+  // ── What is heard ─────────────────────────────────────────────────────────────────────────────
+
+  probePassed(name: string): void {
+    const health = this.#of(name);
+    if (health === null) return;
+    this.#put(name, { ...health, probe: "passed", probedMs: this.#nowMs, probeFailedMs: null });
+    this.settle(name);
+    for (const [other, its] of this.#others(name)) {
+      // One that passes shows that those who failed before it fail alone.
+      if (isUp(its) && its.probeFailedMs !== null) this.#ejectByProbe(other, its.reason);
+    }
+  }
+
+  probeFailed(name: string, reason: string): void {
+    const health = this.#of(name);
+    if (health === null) return;
+    const failedMs = health.probeFailedMs ?? this.#nowMs;
+    const told = `probe_failed:${reason}`;
+    this.#put(name, {
+      ...health,
+      probe: "failed",
+      probedMs: this.#nowMs,
+      probeFailedMs: failedMs,
+      reason: isUp(health) ? told : health.reason,
+    });
+    if (health.state === "trial") this.#move(name, "ejected", told);
+    else if (isUp(health)) this.#ejectOrSuspect(name, told, failedMs);
+    this.#reinstateIfAllFail();
+  }
+
+  #ejectOrSuspect(name: string, reason: string, failedMs: number): void {
+    const others = this.#others(name);
+    if (others.some(([, its]) => its.probe === "passed" && (its.probedMs ?? 0) >= failedMs)) {
+      this.#ejectByProbe(name, reason);
+      return;
+    }
+    if (this.#of(name)?.state !== "suspect") this.#move(name, "suspect", reason);
+    // Those that failed are not asked, or in an outage each failure would bring on the next.
+    const likely = others.filter(([, its]) => its.probe !== "failed");
+    likely.sort(([, a], [, b]) => (b.lastSuccessMs ?? b.probedMs ?? 0) - (a.lastSuccessMs ?? a.probedMs ?? 0));
+    for (const [other] of likely.slice(0, othersAsked)) this.#ask(other);
+  }
+
+  /** With every probe failing, the fault is common or ours, and an ejection only narrows the choice. */
+  #reinstateIfAllFail(): void {
+    const all = Object.entries(this.pool);
+    if (!all.every(([, health]) => health.probe === "failed")) return;
+    for (const [name, health] of all) {
+      if (health.state !== "ejected" || health.ejection === null || !health.ejection.visible) continue;
+      // It is taken back, so it doesn't count towards the next one's length.
+      this.#put(name, { ...health, ejection: null, ejections: health.ejections.slice(0, -1) });
+      this.#move(name, "suspect", "all_fail_alike");
+    }
+  }
+
+  outcomes(event: HealthEvent & { kind: "outcomes" }): void {
+    const name = event.backend;
+    const before = this.#of(name);
+    if (before === null || event.successes + event.failures <= 0) return;
+    const health = this.#counted(before, event);
+    this.#put(name, health);
+    switch (health.state) {
+      case "ejected":
+        // In panic, or of a request sent before; neither ends nor prolongs it.
+        return;
+      case "trial":
+        this.#judgeTrial(name, health, event);
+        return;
+      default:
+        if (event.failures > 0) this.#doubt(name, health, event);
+        this.#weighAccusation(name);
+        this.settle(name);
+    }
+  }
+
+  #counted(health: BackendHealth, event: HealthEvent & { kind: "outcomes" }): BackendHealth {
+    const nowMs = this.#nowMs;
+    const { successes, failures, trailingFailures, seenByProbe, reason } = event;
+    const fresh = successes > 0 || health.consecutiveFailures === 0;
+    const windowMs = this.#settings.EJECTION.window * msPerS;
+    return {
+      ...health,
+      consecutiveFailures: trailingFailures + (successes > 0 ? 0 : health.consecutiveFailures),
+      streakMs: trailingFailures === 0 ? null : fresh ? nowMs : health.streakMs,
+      lastSuccessMs: successes > 0 && trailingFailures === 0 ? nowMs : health.lastSuccessMs,
+      lastFailure: failures > 0 ? { atMs: nowMs, seenByProbe, reason } : health.lastFailure,
+      counts: isUp(health) ? addOutcomes(health.counts, successes, failures, windowMs, nowMs) : health.counts,
+    };
+  }
+
+  #doubt(name: string, health: BackendHealth, event: HealthEvent & { kind: "outcomes" }): void {
+    if (health.state === "healthy") {
+      this.#move(name, "suspect", `request_failed:${event.reason}`);
+      this.#ask(name);
+      return;
+    }
+    const lastMs = Math.max(health.askedMs ?? 0, health.probedMs ?? 0);
+    if (event.seenByProbe && this.#nowMs - lastMs >= askAgainMs) this.#ask(name);
+  }
+
+  #judgeTrial(name: string, health: BackendHealth, event: HealthEvent & { kind: "outcomes" }): void {
+    if (event.trailingFailures === 0) {
+      this.#return(name, "trial_succeeded");
+      return;
+    }
+    const cause = { visible: false, passive: health.ejection?.passive ?? true };
+    this.#put(name, ejectedHealth(health, cause, this.#nowMs, this.#settings.EJECTION));
+    this.#move(name, "ejected", `trial_failed:${event.reason}`);
+  }
+
+  assigned(name: string): void {
+    const health = this.#of(name);
+    if (health?.state === "trial") this.#put(name, { ...health, trialMs: this.#nowMs });
+  }
+
+  members(names: readonly string[]): void {
+    const known = names.every((name) => this.#of(name) !== null);
+    if (known && new Set(names).size === Object.keys(this.pool).length) return;
+    for (const name of names) if (this.#of(name) === null) this.probeNow.add(name);
+    this.pool = Object.fromEntries(names.map((name) => [name, this.#of(name) ?? unprovenHealth(this.#nowMs)]));
+  }
+
+  // ── What time does ────────────────────────────────────────────────────────────────────────────
+
+  /** Makes the changes of one backend that are due by now. */
+  settle(name: string): void {
+    const health = this.#of(name);
+    if (health === null) return;
+    const dueMs = stateDueMs(health, this.#settings);
+    if (dueMs !== null && dueMs <= this.#nowMs) this.#passOn(name, health);
+    this.#judgeAccusation(name);
+  }
+
+  #passOn(name: string, health: BackendHealth): void {
+    switch (health.state) {
+      case "suspect":
+        this.#move(name, "healthy", "suspicion_over");
+        break;
+      case "ejected":
+        if (health.ejection?.visible === false) this.#move(name, "trial", "ejection_over");
+        else this.#return(name, "probe_passed");
+        break;
+      case "trial":
+        this.#put(name, { ...health, trialMs: null });
+        break;
+      case "recovering":
+        if (health.consecutiveFailures === 0) this.#move(name, "healthy", "slow_start_over");
+        else this.#move(name, "suspect", `request_failed:${health.lastFailure?.reason ?? "unknown"}`);
+        break;
+      case "healthy":
+        break;
+    }
+  }
+
+  // ── Accusations ───────────────────────────────────────────────────────────────────────────────
+
+  /** Raises, keeps or withdraws the accusation that a backend's own requests make. */
+  #weighAccusation(name: string): void {
+    const health = this.#of(name);
+    if (health === null) return;
+    const charged = this.#charge(name, health) !== null;
+    if (charged === (health.accusedMs !== null)) return;
+    this.#put(name, { ...health, accusedMs: charged ? this.#nowMs : null });
+  }
+
+  #judgeAccusation(name: string): void {
+    const health = this.#of(name);
+    if (health === null || health.accusedMs === null || !isUp(health)) return;
+    if (this.#nowMs < health.accusedMs + accusationMs) return;
+    const charge = this.#charge(name, health);
+    if (charge === null || !this.#maySpare(name)) {
+      // Its next failure accuses it anew.
+      this.#put(name, { ...health, accusedMs: null });
+      return;
+    }
+    const cause = { visible: health.lastFailure?.seenByProbe ?? false, passive: true };
+    this.#put(name, ejectedHealth(health, cause, this.#nowMs, this.#settings.EJECTION));
+    this.#move(name, "ejected", `${charge}:${health.lastFailure?.reason ?? "unknown"}`);
+  }
+
+  #charge(name: string, health: BackendHealth): "consecutive_failures" | "success_rate" | null {
+    if (health.counts.length === 0) return null;
+    const { consecutive, minOutcomes, window } = this.#settings.EJECTION;
+    const own = totalOf(health.counts, window * msPerS, this.#nowMs);
+    const isStreak = health.consecutiveFailures >= consecutive;
+    if (own.failures === 0 && !isStreak) return null;
+    const rest = this.#others(name).filter(([, its]) => isUp(its));
+    const restTotal = this.#sum(rest);
+    if (isStreak && isSurprisingStreak(health.consecutiveFailures, restTotal) && !failsInCompany(health, rest)) {
+      return "consecutive_failures";
+    }
+    return isOutlier(own, restTotal, minOutcomes) ? "success_rate" : null;
+  }
+
+  #sum(members: readonly Member[]): OutcomeTotals {
+    let outcomes = 0;
+    let failures = 0;
+    for (const [, health] of members) {
+      const total = totalOf(health.counts, this.#settings.EJECTION.window * msPerS, this.#nowMs);
+      outcomes += total.outcomes;
+      failures += total.failures;
+    }
+    return { outcomes, failures };
+  }
+
+  /** Whether the pool can spare it on the word of requests alone: within the share, and with another left whose probe hasn't failed. */
+  #maySpare(name: string): boolean {
+    const all = Object.values(this.pool);
+    const out = all.filter((health) => !isUp(health) && health.ejection?.passive === true).length;
+    if (out + 1 > all.length * this.#settings.EJECTION.maxShare) return false;
+    return this.#others(name).some(([, its]) => isUp(its) && its.probe !== "failed");
+  }
+
+  // ── The small steps ───────────────────────────────────────────────────────────────────────────
+
+  #ejectByProbe(name: string, reason: string): void {
+    const health = this.#of(name);
+    if (health === null) return;
+    const cause = { visible: true, passive: false };
+    this.#put(name, ejectedHealth(health, cause, this.#nowMs, this.#settings.EJECTION));
+    this.#move(name, "ejected", reason);
+  }
+
+  #return(name: string, reason: string): void {
+    const health = this.#of(name);
+    if (health === null) return;
+    this.#put(name, returnedHealth(health));
+    this.#move(name, "recovering", reason);
+    // A slow start of no length is over at once.
+    this.settle(name);
+  }
+
+  #ask(name: string): void {
+    const health = this.#of(name);
+    if (health === null) return;
+    this.#put(name, { ...health, askedMs: this.#nowMs });
+    this.probeNow.add(name);
+  }
+
+  #move(name: string, to: HealthState, reason: string): void {
+    const health = this.#of(name);
+    if (health === null) return;
+    this.transitions.push({ backend: name, from: health.state, to, reason });
+    this.#put(name, { ...health, state: to, sinceMs: this.#nowMs, reason });
+  }
+
+  #of(name: string): BackendHealth | null {
+    return Object.hasOwn(this.pool, name) ? (this.pool[name] as BackendHealth) : null;
+  }
+
+  #put(name: string, health: BackendHealth): void {
+    this.pool = { ...this.pool, [name]: health };
+  }
+
+  #others(name: string): Member[] {
+    return Object.entries(this.pool).filter(([other]) => other !== name);
+  }
+}
+
+type Member = readonly [string, BackendHealth];
+
+/**
+ * Whether others have begun to fail with it and none has succeeded since: then it isn't this backend. Silence of the others is no
+ * company: a backend that alone is asked and alone fails is ejected.
+ */
+function failsInCompany(health: BackendHealth, rest: readonly Member[]): boolean {
+  const sinceMs = health.streakMs ?? 0;
+  const succeeds = rest.some(([, its]) => its.consecutiveFailures === 0 && (its.lastSuccessMs ?? -1) >= sinceMs);
+  return !succeeds && rest.some(([, its]) => its.lastFailure !== null && its.lastFailure.atMs >= sinceMs);
+}
