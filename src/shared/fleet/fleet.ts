@@ -1,0 +1,544 @@
+/**
+ * The whole state of the fleet and every rule that moves it, without clock, chance or storage. The registry object
+ * feeds it what it hears and stores what has changed; the simulation runs the same class under a virtual clock.
+ */
+import type { Config } from "../config/config.ts";
+import type {
+  AttemptReport,
+  ConfigOverrides,
+  EdgeCounters,
+  Learned,
+  ModelEntry,
+  PickReply,
+  PickRequest,
+  RenewReply,
+  Report,
+  ReportLine,
+  RoutingTable,
+  Settlement,
+} from "../contract.ts";
+import { createSelectionMemory, select } from "../balance/select.ts";
+import { mayBePicked, nextDueMs, step, weightShare } from "../health/health.ts";
+import type { BackendHealth, HealthEvent, PoolHealth, Transition } from "../health/health.ts";
+import { valueOf } from "../histogram.ts";
+import { LeaseBook } from "../lease.ts";
+import type { Lease } from "../lease.ts";
+import { mergeModels } from "../jimeng/models.ts";
+import { observe } from "../load/peak-ewma.ts";
+import { RetryBudget } from "../retry/budget.ts";
+import type { Rng } from "../rng.ts";
+import { picksFromTable, routeClasses } from "../route.ts";
+import type { RouteClass } from "../route.ts";
+import type { Outcome } from "../outcome.ts";
+import {
+  forgetOldRefusals,
+  heard,
+  learnDialect,
+  learnModels,
+  learnRefusedRoute,
+  liveBackend,
+  nothingLearned,
+} from "./backend.ts";
+import type { LearnedFacts, LiveBackend } from "./backend.ts";
+import { Isolates } from "./isolates.ts";
+import { emptyOverlay, layOver } from "./overlay.ts";
+import type { EndedChange, Overlay } from "./overlay.ts";
+import type { Records } from "./records.ts";
+import { nextProbeMs } from "./schedule.ts";
+import { tableBackend } from "./table.ts";
+import { addCounters, noCounters } from "./counters.ts";
+
+const msPerS = 1000;
+
+/** Longest that a table may stand while only load has changed: the edge asks about once a second. */
+const loadTableMs = 250;
+/** Medians by region are worked out again after so long: they move slowly and cost a merge of slots each. */
+const regionMedianMs = 10_000;
+/** How long an abandoned request is counted on a backend of which no history is known: a typical picture. */
+const unknownOrphanMs = 60_000;
+/** Settlements whose lease is gone are told apart from repeated ones by the last so many ids. */
+const settledIds = 2_000;
+/** Never more than this in `Retry-After` of ours: the SDKs obey up to 60 s. */
+const maxRetryAfterS = 30;
+
+/** What a change asks of the owner. */
+export interface Effects {
+  readonly transitions: readonly Transition[];
+  readonly probeNow: readonly string[];
+}
+
+const noEffects: Effects = { transitions: [], probeNow: [] };
+
+export interface ProbeFact {
+  readonly backend: string;
+  readonly ok: boolean;
+  /** `ok`, `refused`, `timeout`, `http_503`, … */
+  readonly reason: string;
+  readonly latencyMs: number | null;
+  /** A process answered, even if not as it should. */
+  readonly alive: boolean;
+}
+
+export interface FleetMemory {
+  readonly learned: Readonly<Record<string, LearnedFacts>>;
+  readonly health: Readonly<Record<string, BackendHealth>>;
+  readonly leases: readonly Lease[];
+  readonly overlay: Overlay;
+  readonly overrides: ConfigOverrides;
+  readonly cacheGenerations: Readonly<Record<string, number>>;
+  readonly tableVersion: number;
+}
+
+export const emptyMemory: FleetMemory = {
+  learned: {},
+  health: {},
+  leases: [],
+  overlay: emptyOverlay,
+  overrides: { version: 0, values: {} },
+  cacheGenerations: {},
+  tableVersion: 0,
+};
+
+export class Fleet {
+  config: Config;
+  overlay: Overlay;
+  overrides: ConfigOverrides;
+  cacheGenerations: Record<string, number>;
+  readonly records: Records;
+  readonly isolates = new Isolates();
+  readonly leases: LeaseBook;
+  counters: EdgeCounters = noCounters;
+  #backends: LiveBackend[] = [];
+  #byName = new Map<string, LiveBackend>();
+  #pool: PoolHealth;
+  #selection = createSelectionMemory();
+  #budget: RetryBudget;
+  #settled = new Set<string>();
+  #table: RoutingTable | null = null;
+  #tableVersion: number;
+  #stale: "no" | "load" | "substance" = "substance";
+  #regionMediansMs = 0;
+  #ended: readonly EndedChange[] = [];
+  readonly #bornMs: number;
+
+  constructor(config: Config, memory: FleetMemory, records: Records, nowMs: number) {
+    this.#bornMs = nowMs;
+    this.config = config;
+    this.overlay = memory.overlay;
+    this.overrides = memory.overrides;
+    this.cacheGenerations = { ...memory.cacheGenerations };
+    this.records = records;
+    this.leases = LeaseBook.restore([...memory.leases]);
+    this.#pool = memory.health;
+    this.#tableVersion = memory.tableVersion;
+    this.#budget = new RetryBudget(config.RETRY);
+    this.#muster(memory.learned, nowMs);
+  }
+
+  // ── Who is in it ──────────────────────────────────────────────────────────────────────────────
+
+  get backends(): readonly LiveBackend[] {
+    return this.#backends;
+  }
+
+  backend(name: string): LiveBackend | null {
+    return this.#byName.get(name) ?? null;
+  }
+
+  health(name: string): BackendHealth | null {
+    return this.#pool[name] ?? null;
+  }
+
+  /** Changes of operators that the configuration has overtaken since the last call. */
+  takeEnded(): readonly EndedChange[] {
+    const ended = this.#ended;
+    this.#ended = [];
+    return ended;
+  }
+
+  /** Puts another configuration or overlay in force; what was learned of those who stay is kept. */
+  reform(config: Config, overlay: Overlay, overrides: ConfigOverrides, nowMs: number): Effects {
+    this.config = config;
+    this.overlay = overlay;
+    this.overrides = overrides;
+    this.#budget = new RetryBudget(config.RETRY);
+    const learned = Object.fromEntries(this.#backends.map((backend) => [backend.name, backend.learned]));
+    return this.#muster(learned, nowMs);
+  }
+
+  #muster(learned: Readonly<Record<string, LearnedFacts>>, nowMs: number): Effects {
+    const { backends, overlay, ended } = layOver(this.config.BACKENDS, this.overlay);
+    this.overlay = overlay;
+    this.#ended = [...this.#ended, ...ended];
+    this.#backends = backends.map((config) =>
+      liveBackend(config, overlay.states[config.name] ?? "active", learned[config.name] ?? nothingLearned()),
+    );
+    this.#byName = new Map(this.#backends.map((backend) => [backend.name, backend]));
+    this.#stale = "substance";
+    const effects = this.#step({ kind: "members", names: backends.map((backend) => backend.name) }, nowMs);
+    for (const backend of this.#backends) this.#refresh(backend, nowMs);
+    return effects;
+  }
+
+  // ── Picks and leases ──────────────────────────────────────────────────────────────────────────
+
+  pick(request: PickRequest, leaseId: string, home: string | null, now: { nowMs: number; rng: Rng }): PickReply {
+    const { nowMs } = now;
+    if (home !== null) return this.#pickHome(request, leaseId, home, nowMs);
+    for (const backend of this.#backends) this.#refresh(backend, nowMs);
+    const choice = select(this.#backends, request, this.config.BALANCE, this.#selection, now);
+    if (choice.kind === "none")
+      return { kind: "none", reason: choice.reason, retryAfterS: this.#retryAfterS(request.routeClass, nowMs) };
+    this.#budget.record(1, 0, nowMs);
+    return this.#assign(request, leaseId, choice.ordered, nowMs);
+  }
+
+  /** A task is known only to the server that made it, so its health is not asked. */
+  #pickHome(request: PickRequest, leaseId: string, home: string, nowMs: number): PickReply {
+    const backend = this.#byName.get(home);
+    if (backend === undefined) return { kind: "none", reason: "task_home_gone", retryAfterS: 0 };
+    return this.#assign(request, leaseId, [backend], nowMs);
+  }
+
+  #assign(request: PickRequest, leaseId: string, ordered: readonly LiveBackend[], nowMs: number): PickReply {
+    const first = ordered[0] as LiveBackend;
+    this.leases.grant({
+      id: leaseId,
+      backend: first.name,
+      routeClass: request.routeClass,
+      grantedMs: nowMs,
+      expiresMs: nowMs + this.config.WATCH.leaseExpiry * msPerS,
+      orphanedUntilMs: null,
+    });
+    if (first.state === "trial") this.#step({ kind: "assigned", backend: first.name }, nowMs);
+    this.#refresh(first, nowMs);
+    this.#spoil("load");
+    const candidates = ordered.map((backend) => ({
+      name: backend.name,
+      url: backend.url,
+      dialect: backend.dialect,
+      needsProof: !this.#isProven(backend, nowMs),
+    }));
+    return { kind: "picked", leaseId, candidates };
+  }
+
+  #isProven(backend: LiveBackend, nowMs: number): boolean {
+    const { proofMs } = backend.learned;
+    return proofMs !== null && nowMs - proofMs <= this.config.WATCH.proofOfLife * msPerS;
+  }
+
+  /** When a place will probably be free: a tenth of a typical answer's time, within what clients obey. */
+  #retryAfterS(routeClass: RouteClass, nowMs: number): number {
+    const typical = this.records.medianMs(routeClass, nowMs) ?? unknownOrphanMs;
+    return Math.min(maxRetryAfterS, Math.max(1, Math.ceil(typical / 10 / msPerS)));
+  }
+
+  settle(settlement: Settlement, nowMs: number): Effects {
+    const { leaseId, report, moveTo, orphaned } = settlement;
+    if (this.#settled.has(leaseId) && moveTo === null) return noEffects;
+    const effects = this.#attemptEnded(report, nowMs);
+    if (moveTo !== null) this.#move(leaseId, moveTo, nowMs);
+    else if (orphaned) this.#orphan(leaseId, report, nowMs);
+    else {
+      this.leases.release(leaseId);
+      this.#rememberSettled(leaseId);
+    }
+    const touched = this.#byName.get(report.backend);
+    if (touched !== undefined) this.#refresh(touched, nowMs);
+    this.#spoil("load");
+    return effects;
+  }
+
+  #move(leaseId: string, backend: string, nowMs: number): void {
+    this.leases.move(leaseId, backend, nowMs);
+    if (this.#byName.get(backend)?.state === "trial") this.#step({ kind: "assigned", backend }, nowMs);
+    this.#budget.record(0, 1, nowMs);
+  }
+
+  #orphan(leaseId: string, report: AttemptReport, nowMs: number): void {
+    const busyMs = this.records.quantileMs(report.backend, report.routeClass, 0.95, nowMs) ?? unknownOrphanMs;
+    const openMs = report.latencyMs ?? 0;
+    this.leases.orphan(leaseId, nowMs + Math.max(0, busyMs - openMs));
+  }
+
+  #rememberSettled(leaseId: string): void {
+    this.#settled.add(leaseId);
+    if (this.#settled.size <= settledIds) return;
+    for (const oldest of this.#settled) {
+      this.#settled.delete(oldest);
+      return;
+    }
+  }
+
+  renew(leaseId: string, backendName: string, routeClass: RouteClass, nowMs: number): RenewReply {
+    const expiresMs = nowMs + this.config.WATCH.leaseExpiry * msPerS;
+    const known = this.leases.renew(leaseId, nowMs, expiresMs);
+    const backend = this.#byName.get(backendName);
+    if (!known && backend !== undefined && !this.#settled.has(leaseId)) {
+      this.leases.grant({
+        id: leaseId,
+        backend: backendName,
+        routeClass,
+        grantedMs: nowMs,
+        expiresMs,
+        orphanedUntilMs: null,
+      });
+    }
+    return { known, lost: backend !== undefined && this.#isLost(backend, leaseId, nowMs) };
+  }
+
+  #isLost(backend: LiveBackend, leaseId: string, nowMs: number): boolean {
+    const granted = this.leases.get(leaseId)?.grantedMs ?? nowMs;
+    // Silence before this life of the object says nothing: nobody was listening.
+    const heardMs = Math.max(backend.learned.lastAliveMs ?? 0, granted, this.#bornMs);
+    return nowMs - heardMs >= this.config.WATCH.lostAfter * msPerS;
+  }
+
+  // ── What is heard ─────────────────────────────────────────────────────────────────────────────
+
+  report(report: Report, nowMs: number): Effects {
+    this.isolates.report(report.isolate, report.inFlight, nowMs);
+    this.counters = addCounters(this.counters, report.counters);
+    this.#budget.record(report.counters.requests, report.counters.retries, nowMs);
+    const all = report.lines.map((line) => this.#lineHeard(line, report.edgeRegion, nowMs));
+    if (report.lines.length > 0) this.#spoil("load");
+    return joinEffects(all);
+  }
+
+  #lineHeard(line: ReportLine, edgeRegion: string, nowMs: number): Effects {
+    const backend = this.#byName.get(line.backend);
+    if (backend === undefined) return noEffects;
+    this.records.addLine(line, edgeRegion, nowMs);
+    this.#learn(backend, line.learned, nowMs);
+    const successes = line.outcomes.success ?? 0;
+    const failures = line.outcomes.backend_fault ?? 0;
+    if (successes > 0) {
+      heard(backend, nowMs);
+      for (const bucket of Object.keys(line.latencies))
+        this.#feedLoad(backend, line.routeClass, valueOf(Number(bucket)), nowMs);
+    }
+    if (successes + failures === 0) return noEffects;
+    const seenByProbe = line.lastFailure?.seenByProbe ?? false;
+    if (line.trailingFailures > 0 && seenByProbe) backend.learned.proofMs = null;
+    return this.#outcomes(
+      backend,
+      {
+        kind: "outcomes",
+        backend: backend.name,
+        successes,
+        failures,
+        trailingFailures: line.trailingFailures,
+        seenByProbe,
+        reason: line.lastFailure?.reason ?? "ok",
+      },
+      nowMs,
+    );
+  }
+
+  #attemptEnded(report: AttemptReport, nowMs: number): Effects {
+    const backend = this.#byName.get(report.backend);
+    if (backend === undefined) return noEffects;
+    const { outcome } = report;
+    this.records.record(report, nowMs);
+    this.#learn(backend, report.learned, nowMs);
+    if (outcome.kind === "success" && report.latencyMs !== null)
+      this.#feedLoad(backend, report.routeClass, report.latencyMs, nowMs);
+    this.#noteLife(backend, outcome, nowMs);
+    if (outcome.kind !== "success" && outcome.kind !== "backend_fault") return noEffects;
+    const failed = outcome.kind === "backend_fault" ? 1 : 0;
+    return this.#outcomes(
+      backend,
+      {
+        kind: "outcomes",
+        backend: backend.name,
+        successes: 1 - failed,
+        failures: failed,
+        trailingFailures: failed,
+        seenByProbe: outcome.seenByProbe,
+        reason: outcome.reason,
+      },
+      nowMs,
+    );
+  }
+
+  #noteLife(backend: LiveBackend, outcome: Outcome, nowMs: number): void {
+    const answered = outcome.kind === "success" || outcome.kind === "client_fault" || outcome.kind === "token_fault";
+    if (answered) heard(backend, nowMs);
+    else if (outcome.seenByProbe) backend.learned.proofMs = null;
+  }
+
+  #outcomes(backend: LiveBackend, event: HealthEvent & { kind: "outcomes" }, nowMs: number): Effects {
+    const { learned } = backend;
+    learned.consecutiveFailures =
+      event.trailingFailures === 0
+        ? 0
+        : event.successes > 0
+          ? event.trailingFailures
+          : learned.consecutiveFailures + event.trailingFailures;
+    return this.#step(event, nowMs);
+  }
+
+  #learn(backend: LiveBackend, learned: Learned | null, nowMs: number): void {
+    if (learned === null) return;
+    if (learned.dialect !== null && learnDialect(backend, learned.dialect)) this.#spoil("substance");
+    if (learned.refusedRouteId !== null) {
+      learnRefusedRoute(backend, learned.refusedRouteId, nowMs);
+      this.#spoil("substance");
+    }
+  }
+
+  #feedLoad(backend: LiveBackend, routeClass: RouteClass, latencyMs: number, nowMs: number): void {
+    backend.load[routeClass] = observe(backend.load[routeClass] ?? null, latencyMs, nowMs);
+  }
+
+  probed(fact: ProbeFact, nowMs: number): Effects {
+    const backend = this.#byName.get(fact.backend);
+    if (backend === undefined) return noEffects;
+    const { learned } = backend;
+    learned.lastCheckMs = nowMs;
+    if (fact.alive) heard(backend, nowMs);
+    else learned.proofMs = null;
+    learned.consecutiveFailures = fact.ok ? 0 : learned.consecutiveFailures + 1;
+    if (forgetOldRefusals(backend, nowMs)) this.#spoil("substance");
+    this.#spoil("load");
+    return this.#step({ kind: "probe", backend: fact.backend, ok: fact.ok, reason: fact.reason }, nowMs);
+  }
+
+  modelsRead(name: string, models: readonly ModelEntry[], nowMs: number): void {
+    const backend = this.#byName.get(name);
+    if (backend === undefined) return;
+    learnModels(backend, models, nowMs);
+    this.#spoil("substance");
+  }
+
+  /** Time passes: ejections end, leases expire, isolates are forgotten. */
+  tick(nowMs: number): Effects {
+    const expired = this.leases.expire(nowMs);
+    this.isolates.forgetSilent(nowMs);
+    const effects = this.#step({ kind: "tick" }, nowMs);
+    if (expired.length > 0) this.#spoil("load");
+    if (nowMs - this.#regionMediansMs >= regionMedianMs) this.#measureRegions(nowMs);
+    return effects;
+  }
+
+  #measureRegions(nowMs: number): void {
+    this.#regionMediansMs = nowMs;
+    for (const backend of this.#backends) backend.regionMs = this.records.mediansByRegion(backend.name, nowMs);
+  }
+
+  #step(event: HealthEvent, nowMs: number): Effects {
+    const { pool, transitions, probeNow } = step(this.#pool, event, nowMs, this.config);
+    this.#pool = pool;
+    if (transitions.length > 0) this.#spoil("substance");
+    for (const transition of transitions) {
+      const backend = this.#byName.get(transition.backend);
+      if (backend !== undefined) this.#refresh(backend, nowMs);
+    }
+    return { transitions, probeNow };
+  }
+
+  // ── What is shown ─────────────────────────────────────────────────────────────────────────────
+
+  /** Brings the figures that choosers read up to now. */
+  #refresh(backend: LiveBackend, nowMs: number): void {
+    const health = this.#pool[backend.name];
+    if (health !== undefined) {
+      backend.state = health.state;
+      backend.weightShare = health.state === "recovering" ? weightShare(health, nowMs, this.config) : 1;
+    }
+    backend.inFlight = this.leases.inFlight(backend.name) + this.isolates.inFlight(backend.name);
+    backend.openAgeMs = this.leases.openAgeMs(backend.name, nowMs);
+  }
+
+  #spoil(what: "load" | "substance"): void {
+    if (this.#stale !== "substance") this.#stale = what;
+  }
+
+  table(nowMs: number): RoutingTable {
+    const table = this.#table;
+    const fresh =
+      table !== null && (this.#stale === "no" || (this.#stale === "load" && nowMs - table.madeAtMs < loadTableMs));
+    if (fresh) return table;
+    for (const backend of this.#backends) this.#refresh(backend, nowMs);
+    // A version never repeats, also after a restart that lost the latest: it is at least the time.
+    this.#tableVersion = Math.max(this.#tableVersion + 1, nowMs);
+    this.#stale = "no";
+    this.#table = {
+      version: this.#tableVersion,
+      madeAtMs: nowMs,
+      backends: this.#backends.map((backend) => tableBackend(backend, this.isHealthy(backend))),
+      retryAllowance: this.#budget.share(Math.max(1, this.isolates.count), nowMs),
+      cacheGenerations: { ...this.cacheGenerations },
+      models: this.#models(),
+      overrides: this.overrides,
+    };
+    return this.#table;
+  }
+
+  isHealthy(backend: LiveBackend): boolean {
+    const health = this.#pool[backend.name];
+    return backend.operatorState === "active" && (health === undefined || mayBePicked(health));
+  }
+
+  #models(): RoutingTable["models"] {
+    const readings = this.#backends.flatMap(({ learned, operatorState }) =>
+      learned.models === null || learned.modelsReadMs === null || operatorState !== "active"
+        ? []
+        : [{ entries: learned.models, readAtMs: learned.modelsReadMs }],
+    );
+    if (readings.length === 0) return null;
+    return {
+      entries: mergeModels(readings.map((reading) => reading.entries)),
+      readAtMs: Math.max(...readings.map((reading) => reading.readAtMs)),
+    };
+  }
+
+  // ── What is due ───────────────────────────────────────────────────────────────────────────────
+
+  /** Names of the backends whose probe is due. */
+  dueProbes(nowMs: number): string[] {
+    return this.#backends
+      .filter((backend) => (this.#nextProbeMs(backend) ?? Infinity) <= nowMs)
+      .map((backend) => backend.name);
+  }
+
+  #nextProbeMs(backend: LiveBackend): number | null {
+    const leases = this.leases.inFlight(backend.name);
+    return nextProbeMs(backend, leases, this.config.HEALTH_CHECK, this.config.WATCH);
+  }
+
+  /** Whether the list of models is older than what clients may be shown. */
+  modelsDue(name: string, nowMs: number): boolean {
+    const backend = this.#byName.get(name);
+    if (backend === undefined) return false;
+    const { modelsReadMs } = backend.learned;
+    return modelsReadMs === null || nowMs - modelsReadMs >= this.config.CACHE.ttl.models * msPerS;
+  }
+
+  /** The next time at which anything is due, for the one alarm. */
+  nextDueMs(): number {
+    let due = this.leases.nextExpiryMs() ?? Infinity;
+    for (const backend of this.#backends) {
+      due = Math.min(due, this.#nextProbeMs(backend) ?? Infinity);
+      const health = this.#pool[backend.name];
+      if (health !== undefined) due = Math.min(due, nextDueMs(health, this.config) ?? Infinity);
+    }
+    return due;
+  }
+
+  // ── What is stored ────────────────────────────────────────────────────────────────────────────
+
+  get tableVersion(): number {
+    return this.#tableVersion;
+  }
+}
+
+export function joinEffects(all: readonly Effects[]): Effects {
+  return {
+    transitions: all.flatMap((effects) => effects.transitions),
+    probeNow: all.flatMap((effects) => effects.probeNow),
+  };
+}
+
+/** Which classes ask one by one, for callers that show both. */
+export const exactClasses = routeClasses.filter((routeClass) => !picksFromTable(routeClass));

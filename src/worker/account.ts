@@ -1,0 +1,95 @@
+/** How one request is counted while it runs and reported when it ends: by its lease at the registry, or in the isolate's findings. */
+import type { AttemptReport } from "../shared/contract.ts";
+import type { RouteClass } from "../shared/route.ts";
+import type { AttemptResult } from "./attempt.ts";
+import type { Edge, WaitUntil } from "./edge.ts";
+
+export interface Account {
+  /** An attempt at `backend` begins. */
+  opened(backend: string): void;
+  /** It ended; `next` is the backend that the next one goes to, or null. Repeated calls after the last change nothing. */
+  closed(backend: string, result: AttemptResult, bytes: number, next: string | null): void;
+  /** The client has gone and will not be waited for any longer, while the backend is still busy. */
+  abandoned(backend: string, openMs: number): void;
+}
+
+export interface Accounting {
+  readonly edge: Edge;
+  readonly waitUntil: WaitUntil;
+  readonly region: string;
+  readonly routeClass: RouteClass;
+}
+
+export function accountFor(accounting: Accounting, leaseId: string | null): Account {
+  return leaseId === null ? localAccount(accounting) : leaseAccount(accounting, leaseId);
+}
+
+function localAccount({ edge, waitUntil, region, routeClass }: Accounting): Account {
+  let over = false;
+  return {
+    opened: (backend) => edge.table.opened(backend),
+    closed(backend, result, bytes, next) {
+      if (over) return;
+      over = next === null;
+      edge.table.closed(backend);
+      const { outcome, latencyMs, learned } = result;
+      edge.findings.note(backend, routeClass, outcome, latencyMs, bytes, learned);
+      const nowMs = Date.now();
+      edge.reportSoon(region, waitUntil, nowMs);
+      if (outcome.kind === "backend_fault") edge.reportUrgently(region, waitUntil, nowMs);
+    },
+    abandoned(backend) {
+      if (over) return;
+      over = true;
+      edge.table.closed(backend);
+    },
+  };
+}
+
+function leaseAccount({ edge, waitUntil, region, routeClass }: Accounting, leaseId: string): Account {
+  let over = false;
+  const settle = (report: AttemptReport, moveTo: string | null, orphaned: boolean): void => {
+    waitUntil(settled(edge, { leaseId, report, moveTo, orphaned }));
+  };
+  return {
+    opened: () => undefined,
+    closed(backend, result, bytes, next) {
+      if (over) return;
+      over = next === null;
+      const { outcome, latencyMs, learned } = result;
+      settle(
+        { backend, routeClass, edgeRegion: region, outcome, latencyMs, responseBytes: bytes, learned },
+        next,
+        false,
+      );
+    },
+    abandoned(backend, openMs) {
+      if (over) return;
+      const outcome = { kind: "aborted", executed: "unknown", seenByProbe: false, reason: "client_left" } as const;
+      settle(
+        { backend, routeClass, edgeRegion: region, outcome, latencyMs: openMs, responseBytes: 0, learned: null },
+        null,
+        true,
+      );
+    },
+  };
+}
+
+type Settlement = Parameters<Edge["registry"]["settle"]>[0];
+
+/** Tells the registry; once more on a new stub where the platform says that this may help. A lost one is healed by the lease's expiry. */
+async function settled(edge: Edge, settlement: Settlement): Promise<void> {
+  edge.findings.counters.registryCalls.settle += 1;
+  try {
+    await edge.registry.settle(settlement);
+  } catch (error) {
+    if (!isRetryable(error)) return edge.warnOncePerMinute("settlement_lost", error);
+    await edge.registry.settle(settlement).catch((again: unknown) => edge.warnOncePerMinute("settlement_lost", again));
+  }
+}
+
+/** https://developers.cloudflare.com/durable-objects/best-practices/error-handling/ */
+function isRetryable(error: unknown): boolean {
+  const { retryable, overloaded } = error as { retryable?: boolean; overloaded?: boolean };
+  return retryable === true && overloaded !== true;
+}

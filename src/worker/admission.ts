@@ -1,0 +1,77 @@
+/** The step "admit": who is it, do they hold a key where keys are asked for, and may they pass? */
+import type { Route } from "../shared/route.ts";
+import { admit } from "./admit.ts";
+import type { AdmitVerdict } from "./admit.ts";
+import type { Exchange } from "./exchange.ts";
+import { failureResponse } from "./failure.ts";
+
+/** null: admitted; otherwise the answer that the client gets. */
+export async function admitted(exchange: Exchange, route: Route): Promise<Response | null> {
+  const { edge, request } = exchange;
+  let keyName: string | null = null;
+  if (edge.apiKeys !== null) {
+    const verdict = await edge.apiKeys.judge(request.headers);
+    if (verdict.kind === "invalid") return refused(exchange, keyMissing());
+    keyName = verdict.name;
+    exchange.apiKey = verdict.name;
+    exchange.headers = withoutKey(request.headers, verdict.replaceAuthorization, verdict.dropHeader);
+  }
+  const read = edge.clients.read(request, keyName);
+  const client = read instanceof Promise ? await read : read;
+  exchange.client = client;
+  const asked = admit(edge.admitContext, edge.clients.rules, client, route.class);
+  const verdict = asked instanceof Promise ? await asked : asked;
+  if (verdict.kind !== "admitted") return refused(exchange, refusal(exchange, verdict));
+  exchange.limitHeaders = verdict.headers;
+  exchange.limitReported = verdict.reported;
+  return null;
+}
+
+/** What goes on to a backend: the key stays here, and the Jimeng tokens that it stands for take its place. */
+function withoutKey(client: Headers, authorization: string | null, drop: string | null): Headers {
+  const headers = new Headers(client);
+  if (drop !== null) headers.delete(drop);
+  if (authorization !== null) headers.set("authorization", authorization);
+  return headers;
+}
+
+function refused(exchange: Exchange, response: Response): Response {
+  exchange.outcome = "rejected";
+  return response;
+}
+
+function keyMissing(): Response {
+  const message =
+    "This edge asks for a key that its operator has given out, as X-API-Key or as Authorization: Bearer; none came, or one that is not valid.";
+  return failureResponse({ code: "api_key_invalid", message, headers: { "www-authenticate": "Bearer" } });
+}
+
+type Refusal = Exclude<AdmitVerdict, { kind: "admitted" }>;
+
+function refusal(exchange: Exchange, verdict: Refusal): Response {
+  switch (verdict.kind) {
+    case "refused": {
+      exchange.limitHeaders = verdict.headers;
+      exchange.reason = "rate_limited";
+      const { requests, window } = verdict.limit;
+      const message = `Too many requests: ${requests} in ${window} s are allowed. Try again in ${verdict.retryAfterS} s.`;
+      return failureResponse({ code: "rate_limited", message, retryAfterS: verdict.retryAfterS });
+    }
+    case "forbidden":
+      exchange.reason = verdict.code;
+      return failureResponse({ code: verdict.code, message: "This address may not use this edge." });
+    case "unidentified":
+      exchange.reason = verdict.code;
+      return failureResponse({
+        code: verdict.code,
+        message: "Nothing vouches for this client's address, so that it can't be told from others.",
+      });
+    case "unavailable":
+      exchange.reason = verdict.code;
+      return failureResponse({
+        code: verdict.code,
+        message: "Whether this client may pass could not be found out.",
+        retryAfterS: verdict.retryAfterS,
+      });
+  }
+}

@@ -1,0 +1,189 @@
+/** One try at one backend: send, hear as much as must be heard before a status may go out, and say what it meant. */
+import type { Learned } from "../shared/contract.ts";
+import {
+  classifyAnswer,
+  classifyThrown,
+  edgeReadTimeout,
+  isJimengBody,
+  learnFrom,
+  readErrorBody,
+} from "../shared/jimeng/answer.ts";
+import type { AnswerFacts } from "../shared/jimeng/answer.ts";
+import type { Outcome } from "../shared/outcome.ts";
+import type { RouteClass } from "../shared/route.ts";
+import { giveBuffer, keptBodyBytes, readPrefix, takeBuffer } from "./body.ts";
+import type { FailureCode } from "./failure.ts";
+
+/** A JSON body that may be an error; a larger one is pictures. */
+const errorBytes = 65_536;
+
+/** Why an attempt was ended from here. */
+export type EndedBy = "attempt_timeout" | "deadline" | "client_left" | "backend_lost";
+
+export interface Sending {
+  readonly url: string;
+  readonly method: string;
+  readonly headers: Headers;
+  readonly body: BodyInit | null;
+  readonly signal: AbortSignal;
+  /** Why `signal` was aborted; null while it was not. */
+  readonly endedBy: () => EndedBy | null;
+  readonly routeId: string;
+  readonly routeClass: RouteClass;
+}
+
+/** What came back, with the body in the state in which the client may have it. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: AnswerBody;
+}
+
+export type AnswerBody =
+  | { readonly kind: "none" }
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array; readonly json: Record<string, unknown> | null }
+  /** Too large or of no interest: the runtime passes it. */
+  | { readonly kind: "through"; readonly stream: ReadableStream<Uint8Array> }
+  /** Larger than may be kept and of unknown length: what was read, and the rest. */
+  | { readonly kind: "continued"; readonly bytes: Uint8Array; readonly rest: ReadableStreamDefaultReader<Uint8Array> }
+  | { readonly kind: "events"; readonly stream: ReadableStream<Uint8Array> };
+
+export interface AttemptResult {
+  readonly outcome: Outcome;
+  readonly learned: Learned | null;
+  /** null: nothing that a client could be given. */
+  readonly answer: Answer | null;
+  readonly failure: FailureCode | null;
+  readonly latencyMs: number;
+}
+
+export async function attempt(sending: Sending): Promise<AttemptResult> {
+  const startedMs = Date.now();
+  let response: Response;
+  try {
+    response = await fetch(sending.url, {
+      method: sending.method,
+      headers: sending.headers,
+      body: sending.body,
+      redirect: "manual",
+      signal: sending.signal,
+    });
+  } catch (error) {
+    return thrown(sending, error, "sent", Date.now() - startedMs);
+  }
+  try {
+    return await heard(sending, response, startedMs);
+  } catch (error) {
+    return thrown(sending, error, "body", Date.now() - startedMs);
+  }
+}
+
+async function heard(sending: Sending, response: Response, startedMs: number): Promise<AttemptResult> {
+  const { status } = response;
+  // A status outside 200–599 can't be passed on: the runtime refuses to construct such an answer.
+  if (status < 200 || status > 599) {
+    const outcome = classifyAnswer(facts(response, null, "unread", Date.now() - startedMs), sending.routeClass);
+    return {
+      outcome,
+      learned: null,
+      answer: null,
+      failure: "backend_invalid_answer",
+      latencyMs: Date.now() - startedMs,
+    };
+  }
+  const { body, state } = await bodyOf(sending.method, response);
+  const elapsedMs = Date.now() - startedMs;
+  const answerFacts = facts(response, body.kind === "bytes" ? body.json : null, state, elapsedMs);
+  const outcome = classifyAnswer(answerFacts, sending.routeClass);
+  const learned = learnFrom(answerFacts, sending.routeId, outcome);
+  const failure = outcome.reason === edgeReadTimeout ? "edge_read_timeout" : null;
+  return { outcome, learned, answer: { status, headers: response.headers, body }, failure, latencyMs: elapsedMs };
+}
+
+async function bodyOf(
+  method: string,
+  response: Response,
+): Promise<{ body: AnswerBody; state: AnswerFacts["bodyState"] }> {
+  if (response.body === null || method === "HEAD" || response.status === 204 || response.status === 304) {
+    return { body: { kind: "none" }, state: "complete" };
+  }
+  const type = response.headers.get("content-type") ?? "";
+  if (type.startsWith("text/event-stream")) return { body: { kind: "events", stream: response.body }, state: "unread" };
+  const length = Number(response.headers.get("content-length") ?? NaN);
+  // Larger ones keep their Content-Length, so that a cut is a transport error for the client as well.
+  if (length > keptBodyBytes) return { body: { kind: "through", stream: response.body }, state: "unread" };
+  const isJson = type.includes("json");
+  // Of unknown length and not JSON: a download, passed as it comes.
+  if (!isJson && Number.isNaN(length) && response.status < 400)
+    return { body: { kind: "through", stream: response.body }, state: "unread" };
+  return read(response, isJson);
+}
+
+async function read(
+  response: Response,
+  isJson: boolean,
+): Promise<{ body: AnswerBody; state: AnswerFacts["bodyState"] }> {
+  const stream = response.body as ReadableStream<Uint8Array>;
+  if (!takeBuffer(keptBodyBytes)) return { body: { kind: "through", stream }, state: "unread" };
+  try {
+    const { bytes, rest } = await readPrefix(stream, keptBodyBytes);
+    if (rest !== null) return { body: { kind: "continued", bytes, rest }, state: "unread" };
+    return { body: { kind: "bytes", bytes, json: isJson ? possibleError(bytes) : null }, state: "complete" };
+  } finally {
+    giveBuffer(keptBodyBytes);
+  }
+}
+
+const decoder = new TextDecoder();
+
+/** The parsed body where it may be an error or a short answer; null where it is too large for one or no object. */
+function possibleError(bytes: Uint8Array): Record<string, unknown> | null {
+  if (bytes.byteLength > errorBytes) return null;
+  const text = decoder.decode(bytes);
+  if (!text.includes('"code"') && !text.includes('"task_id"') && !text.includes('"live"')) return null;
+  try {
+    const json = JSON.parse(text) as unknown;
+    return typeof json === "object" && json !== null && !Array.isArray(json) ? (json as Record<string, unknown>) : null;
+  } catch {
+    return null;
+  }
+}
+
+function facts(
+  response: Response,
+  json: Record<string, unknown> | null,
+  bodyState: AnswerFacts["bodyState"],
+  elapsedMs: number,
+): AnswerFacts {
+  const error = readErrorBody(json);
+  return {
+    status: response.status,
+    code: error?.code ?? null,
+    message: error?.message ?? null,
+    hasRetryAfter: response.headers.has("retry-after"),
+    isJimengBody: isJimengBody(json),
+    bodyState,
+    elapsedMs,
+  };
+}
+
+function thrown(sending: Sending, _error: unknown, phase: "sent" | "body", latencyMs: number): AttemptResult {
+  const endedBy = sending.endedBy();
+  const outcome =
+    endedBy === null ? classifyThrown("unclear", phase, latencyMs) : endedOutcome(endedBy, phase, latencyMs);
+  return { outcome, learned: null, answer: null, failure: failureOf(outcome, endedBy, phase), latencyMs };
+}
+
+function endedOutcome(endedBy: EndedBy, phase: "sent" | "body", elapsedMs: number): Outcome {
+  if (endedBy === "client_left") return classifyThrown("client_left", phase, elapsedMs);
+  if (endedBy === "deadline") return classifyThrown("deadline", phase, elapsedMs);
+  if (endedBy === "attempt_timeout") return classifyThrown("timeout", "sent", elapsedMs);
+  return { kind: "backend_fault", executed: "unknown", seenByProbe: true, reason: "lost" };
+}
+
+function failureOf(outcome: Outcome, endedBy: EndedBy | null, phase: "sent" | "body"): FailureCode {
+  if (outcome.reason === edgeReadTimeout) return "edge_read_timeout";
+  if (endedBy === "backend_lost") return "backend_lost";
+  if (endedBy === "deadline" || endedBy === "attempt_timeout") return "deadline_exceeded";
+  return phase === "body" ? "backend_answer_cut" : "backend_reset";
+}

@@ -1,0 +1,73 @@
+/** Between the pipeline and the cache: what is asked of it, and what its answer says. */
+import type { Route } from "../shared/route.ts";
+import { cacheStatus } from "../shared/cache/cache-status.ts";
+import { throughCache } from "./cache.ts";
+import type { Exchange } from "./exchange.ts";
+import { composedModels } from "./fan-out.ts";
+import { produce } from "./produce.ts";
+
+export async function cached(exchange: Exchange, route: Route): Promise<Response> {
+  const { edge, request } = exchange;
+  if (route.answering === "models") {
+    const composed = await models(exchange);
+    if (composed !== null) return composed;
+  }
+  const question = {
+    method: request.method,
+    headers: exchange.headers,
+    hasBody: request.body !== null,
+    host: exchange.host,
+    target: exchange.path + exchange.query,
+    rule: route.cache,
+    generation: generationOf(exchange),
+    invalidates: true,
+  };
+  const context = {
+    cache: edge.cache,
+    settings: edge.config.CACHE,
+    counters: edge.findings.counters.cache,
+    waitUntil: exchange.waitUntil,
+    nowMs: () => Date.now(),
+  };
+  const { response, status } = await throughCache(question, context, (headers, terms) => produce(exchange, route, { headers, ...terms }));
+  exchange.cacheStatus = status;
+  return response;
+}
+
+/** The prober's reading stands in for the backends; its age is what the cache's lifetime bounds. null: nothing was read yet. */
+async function models(exchange: Exchange): Promise<Response | null> {
+  const { edge } = exchange;
+  await edge.freshen(exchange.region, exchange.waitUntil, exchange.startedMs);
+  const known = edge.table.table.models;
+  if (known === null) return null;
+  const ageS = Math.max(0, Math.floor((exchange.startedMs - known.readAtMs) / 1000));
+  const left = edge.config.CACHE.ttl.models - ageS;
+  const fresh = left > 0;
+  edge.findings.counters.cache[fresh ? "hit" : "stale"] += 1;
+  exchange.cacheStatus = cacheStatus({ ttlS: left, ...(fresh ? {} : { detail: "stale" }) });
+  return composedModels(known.entries, ageS);
+}
+
+/** A purge of everything, or of this path, makes another generation; what was stored under an older one is not found. */
+function generationOf({ edge, path }: Exchange): string {
+  const { cacheGenerations } = edge.table.table;
+  return `${cacheGenerations["*"] ?? 0}.${cacheGenerations[path] ?? 0}`;
+}
+
+/** Whether the cache has a say: it may hold an answer, or must forget one that this request makes stale. */
+export function concernsCache({ edge, path, request }: Exchange, route: Route): boolean {
+  if (route.cache !== "none") return true;
+  if (request.method === "GET" || request.method === "HEAD") return false;
+  const read = edge.routes.match("GET", path);
+  return read.kind === "route" && read.route.cache === "origin";
+}
+
+const bypassStatus = cacheStatus({ forward: "bypass" });
+
+/** The short way past it. */
+export async function bypassed(exchange: Exchange, route: Route): Promise<Response> {
+  exchange.edge.findings.counters.cache.bypass += 1;
+  exchange.cacheStatus = bypassStatus;
+  const upstream = { headers: exchange.headers, shared: false, standIn: false };
+  return (await produce(exchange, route, upstream)).response;
+}

@@ -1,0 +1,227 @@
+/**
+ * What one isolate remembers between requests: the configuration as read, the table, what it saw and has not told yet.
+ * Plain values only; nothing here belongs to a request.
+ */
+import type { Config, ConfigFault, ConfigReading } from "../shared/config/config.ts";
+import { applyOverrides } from "../shared/config/read.ts";
+import type { BackendRegistryApi, RoutingTable } from "../shared/contract.ts";
+import type { AdmitContext } from "./admit.ts";
+import { readApiKeyGate } from "./api-keys.ts";
+import type { ApiKeyGate } from "./api-keys.ts";
+import { BlockMemory } from "./block-memory.ts";
+import { ClientReader } from "./client.ts";
+import { createSelectionMemory } from "../shared/balance/select.ts";
+import { compileRoutes } from "../shared/jimeng/routes.ts";
+import type { RouteTable } from "../shared/jimeng/routes.ts";
+import { openCache } from "./cache.ts";
+import type { EdgeCache } from "./cache.ts";
+import type { Env } from "./env.ts";
+import { missingFeatures, readEnvConfig, registryOf } from "./env.ts";
+import { consoleSink } from "./log/console.ts";
+import type { LogSink } from "./log/entry.ts";
+import { Findbook } from "./report.ts";
+import { freshMs, LocalTable, refreshFromMs, refreshPatienceMs, serveStaleMs, tableOfConfiguration } from "./table.ts";
+
+/** What is found in the isolate is told after so long at the latest. */
+const reportEveryMs = 1000;
+/** A report under way for longer than this has been lost with its maker. */
+const reportLostMs = 5000;
+/** Failures that make a suspect are told at once, at most so often in a second. */
+const urgentPerSecond = 10;
+/** Key of the last good table in KV. */
+export const tableKey = "routing-table";
+
+export type WaitUntil = (work: Promise<unknown>) => void;
+
+export class Edge {
+  readonly env: Env;
+  config: Config;
+  routes: RouteTable;
+  readonly table: LocalTable;
+  readonly findings = new Findbook();
+  readonly selection = createSelectionMemory();
+  readonly cache: EdgeCache = openCache();
+  clients: ClientReader;
+  readonly apiKeys: ApiKeyGate | null;
+  readonly admitContext: AdmitContext;
+  readonly sinks: readonly LogSink[];
+  /** Random name of this isolate. */
+  readonly name = crypto.randomUUID();
+  #overridesVersion = 0;
+  #refreshing: { since: number; done: Promise<void> } | null = null;
+  #flushDueMs: number | null = null;
+  #urgent: { second: number; told: number } = { second: 0, told: 0 };
+  #kvAsked = false;
+  secretHeaders: Readonly<Record<string, Readonly<Record<string, string>>>>;
+
+  constructor(env: Env, config: Config, sinks: readonly LogSink[], apiKeys: ApiKeyGate | null) {
+    this.env = env;
+    this.config = config;
+    this.routes = compileRoutes(config);
+    this.table = new LocalTable(tableOfConfiguration(config.BACKENDS));
+    this.sinks = sinks;
+    this.secretHeaders = headersByName(config);
+    this.clients = new ClientReader(config);
+    this.apiKeys = apiKeys;
+    this.admitContext = {
+      limiters: env.RATE_LIMITER,
+      memory: new BlockMemory(),
+      count: (what) => {
+        this.findings.counters.limiter[what] += 1;
+      },
+      failed: (reason, message) => this.warnOncePerMinute(`limiter_${reason}`, message),
+    };
+  }
+
+  get registry(): BackendRegistryApi {
+    return registryOf(this.env, this.config.LOCATION.registry);
+  }
+
+  // ── The table ─────────────────────────────────────────────────────────────────────────────────
+
+  /** Makes the table as fresh as may be without making the request wait long. */
+  async freshen(region: string, waitUntil: WaitUntil, nowMs: number, maxAgeMs = freshMs): Promise<void> {
+    const age = this.table.ageMs(nowMs);
+    if (age < Math.min(refreshFromMs, maxAgeMs)) return;
+    const refresh = this.report(region, waitUntil);
+    if (age < maxAgeMs) return;
+    await Promise.race([refresh, new Promise((resolve) => setTimeout(resolve, refreshPatienceMs))]);
+    if (this.table.ageMs(Date.now()) >= serveStaleMs) await this.#startFromKv();
+  }
+
+  /** KV holds the last good table for an edge that can't reach the registry. Asked once. */
+  async #startFromKv(): Promise<void> {
+    if (this.#kvAsked || this.env.CACHE === undefined) return;
+    this.#kvAsked = true;
+    try {
+      const table = await this.env.CACHE.get<RoutingTable>(tableKey, "json");
+      if (table !== null && this.table.source === "configuration") this.#adopt(table, "kv", 1, {});
+    } catch (error) {
+      console.warn(JSON.stringify({ level: "warn", event: "kv_unavailable", message: String(error) }));
+    }
+  }
+
+  /**
+   * Tells the registry what was seen and takes its newer table. One at a time per isolate. The work runs in the
+   * maker's `waitUntil`, so that it ends even if the maker's client leaves: a promise whose maker was torn down hangs
+   * everybody who awaits it.
+   */
+  report(region: string, waitUntil: WaitUntil): Promise<void> {
+    const nowMs = Date.now();
+    if (this.#refreshing !== null && nowMs - this.#refreshing.since < reportLostMs) return this.#refreshing.done;
+    const done = this.#report(region).finally(() => {
+      if (this.#refreshing?.done === done) this.#refreshing = null;
+    });
+    this.#refreshing = { since: nowMs, done };
+    waitUntil(done);
+    return done;
+  }
+
+  async #report(region: string): Promise<void> {
+    this.findings.counters.registryCalls.report += 1;
+    const findings = this.findings.take();
+    const told = this.table.open();
+    try {
+      const reply = await this.registry.report({
+        isolate: this.name,
+        edgeRegion: region,
+        lines: findings.lines,
+        inFlight: told,
+        counters: findings.counters,
+        tableVersion: this.table.source === "registry" ? this.table.table.version : -1,
+      });
+      const nowMs = Date.now();
+      if (reply.kind === "misconfigured") return;
+      if (reply.table === null) this.table.confirm(nowMs);
+      else this.#adopt(reply.table, "registry", nowMs, told);
+    } catch (error) {
+      this.findings.putBack(findings);
+      this.warnOncePerMinute("registry_unavailable", error);
+    }
+  }
+
+  #adopt(table: RoutingTable, source: "registry" | "kv", nowMs: number, told: Readonly<Record<string, number>>): void {
+    this.table.adopt(table, source, nowMs, told);
+    if (table.overrides.version === this.#overridesVersion) return;
+    const reading = applyOverrides(this.env as unknown as Record<string, unknown>, table.overrides.values);
+    if (!reading.ok) return;
+    this.#overridesVersion = table.overrides.version;
+    this.config = reading.config;
+    this.routes = compileRoutes(reading.config);
+    this.secretHeaders = headersByName(reading.config);
+    this.clients = new ClientReader(reading.config);
+  }
+
+  /** Something was seen: it is told within a second. */
+  reportSoon(region: string, waitUntil: WaitUntil, nowMs: number): void {
+    if (this.#flushDueMs !== null && nowMs < this.#flushDueMs + reportLostMs) return;
+    this.#flushDueMs = nowMs + reportEveryMs;
+    const soon = new Promise((resolve) => setTimeout(resolve, reportEveryMs)).then(() => {
+      this.#flushDueMs = null;
+      return this.findings.isEmpty ? undefined : this.report(region, waitUntil);
+    });
+    waitUntil(soon);
+  }
+
+  /** A failure that makes a suspect: the registry probes it as soon as it knows. */
+  reportUrgently(region: string, waitUntil: WaitUntil, nowMs: number): void {
+    const second = Math.floor(nowMs / 1000);
+    if (this.#urgent.second !== second) this.#urgent = { second, told: 0 };
+    if (this.#urgent.told >= urgentPerSecond) return;
+    this.#urgent.told += 1;
+    void this.report(region, waitUntil);
+  }
+
+  // ── Warnings ──────────────────────────────────────────────────────────────────────────────────
+
+  readonly #warned = new Map<string, number>();
+
+  /** A fault that would repeat with every request is told once a minute. */
+  warnOncePerMinute(event: string, error: unknown): void {
+    const nowMs = Date.now();
+    if (nowMs - (this.#warned.get(event) ?? 0) < 60_000) return;
+    this.#warned.set(event, nowMs);
+    console.warn(
+      JSON.stringify({ level: "warn", event, message: error instanceof Error ? error.message : String(error) }),
+    );
+  }
+}
+
+function headersByName(config: Config): Record<string, Readonly<Record<string, string>>> {
+  return Object.fromEntries(config.BACKENDS.map((backend) => [backend.name, backend.headers]));
+}
+
+export type EdgeReading =
+  { readonly ok: true; readonly edge: Edge } | { readonly ok: false; readonly faults: readonly ConfigFault[] };
+
+const edges = new WeakMap<Env, EdgeReading>();
+
+/** The isolate's memory for this environment; the configuration is read once. */
+export function edgeOf(env: Env): EdgeReading {
+  const known = edges.get(env);
+  if (known !== undefined) return known;
+  const reading = readEnvConfig(env);
+  const made = edgeFrom(env, reading);
+  edges.set(env, made);
+  if (!made.ok) console.error(JSON.stringify({ level: "error", event: "configuration_invalid", faults: made.faults }));
+  else if (reading.ok) sayOnce(env, reading.warnings);
+  return made;
+}
+
+function edgeFrom(env: Env, reading: ConfigReading): EdgeReading {
+  const keys = readApiKeyGate(env.API_KEYS);
+  if (reading.ok && keys.ok)
+    return { ok: true, edge: new Edge(env, reading.config, sinksOf(reading.config), keys.gate) };
+  return { ok: false, faults: [...(reading.ok ? [] : reading.faults), ...(keys.ok ? [] : keys.faults)] };
+}
+
+function sayOnce(env: Env, warnings: readonly string[]): void {
+  for (const missing of missingFeatures(env))
+    console.log(JSON.stringify({ level: "info", event: "feature_off", missing }));
+  for (const warning of warnings)
+    console.warn(JSON.stringify({ level: "warn", event: "configuration_warning", warning }));
+}
+
+function sinksOf(config: Config): LogSink[] {
+  return config.LOG.console ? [consoleSink] : [];
+}

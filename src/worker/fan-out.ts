@@ -1,0 +1,129 @@
+/** Answers that no single backend has: counters that each keeps for itself, and the union of their models. */
+import { mergeModels, modelsAnswer, parseModels } from "../shared/jimeng/models.ts";
+import { mergeUsage } from "../shared/jimeng/usage.ts";
+import type { UsageAnswering } from "../shared/jimeng/usage.ts";
+import type { ModelEntry } from "../shared/contract.ts";
+import { servesRoute } from "../shared/balance/membership.ts";
+import type { Route } from "../shared/route.ts";
+import { accountFor } from "./account.ts";
+import { attempt } from "./attempt.ts";
+import type { Answer, AttemptResult } from "./attempt.ts";
+import { Cutoff } from "./cutoff.ts";
+import type { Exchange } from "./exchange.ts";
+import { failureResponse } from "./failure.ts";
+import { requestHeaders, responseHeaders } from "./headers.ts";
+import { verdictOf } from "./produce.ts";
+import type { Produced, Upstream } from "./produce.ts";
+import { withLength } from "./respond.ts";
+import type { EdgeMember } from "./table.ts";
+
+/** Connections of one invocation that may wait for response headers: https://developers.cloudflare.com/workers/platform/limits/ */
+const asksAtOnce = 6;
+
+export async function modelsResponse(exchange: Exchange, route: Route, upstream: Upstream): Promise<Produced> {
+  const { edge } = exchange;
+  await edge.freshen(exchange.region, exchange.waitUntil, exchange.startedMs);
+  const known = edge.table.table.models;
+  if (known !== null) return { response: composedModels(known.entries, 0), verdict: "ok" };
+  const answers = await askAll(exchange, route, upstream);
+  const lists = answers.map(({ json }) => parseModels(json)).filter((list): list is ModelEntry[] => list !== null);
+  if (lists.length === 0) return noAnswer(answers);
+  return { response: jsonResponse(modelsAnswer(mergeModels(lists))), verdict: "ok" };
+}
+
+/** The list as the prober read it, `ageS` seconds ago. */
+export function composedModels(entries: readonly ModelEntry[], ageS: number): Response {
+  return jsonResponse(modelsAnswer(entries), 200, { age: String(ageS) });
+}
+
+export async function usageResponse(
+  exchange: Exchange,
+  route: Route,
+  answering: UsageAnswering,
+  upstream: Upstream,
+): Promise<Produced> {
+  await exchange.edge.freshen(exchange.region, exchange.waitUntil, exchange.startedMs);
+  const answers = await askAll(exchange, route, upstream);
+  const merged = mergeUsage(
+    answering,
+    answers.map(({ json }) => json),
+    answers.length,
+  );
+  return merged === null ? noAnswer(answers) : { response: jsonResponse(merged), verdict: "ok" };
+}
+
+interface Asked {
+  readonly result: AttemptResult;
+  readonly json: unknown;
+}
+
+async function askAll(exchange: Exchange, route: Route, upstream: Upstream): Promise<Asked[]> {
+  const { members } = exchange.edge.table;
+  const able = members.filter((member) => member.operatorState === "active" && servesRoute(member, route.id));
+  const usable = able.filter((member) => member.healthy);
+  const waiting = [...(usable.length > 0 ? usable : able)];
+  const answers: Asked[] = [];
+  const lane = async (): Promise<void> => {
+    for (let member = waiting.shift(); member !== undefined; member = waiting.shift())
+      answers.push(await ask(exchange, route, member, upstream));
+  };
+  await Promise.all(Array.from({ length: Math.min(asksAtOnce, waiting.length) }, lane));
+  return answers;
+}
+
+async function ask(exchange: Exchange, route: Route, member: EdgeMember, upstream: Upstream): Promise<Asked> {
+  const { edge, waitUntil, region } = exchange;
+  const account = accountFor({ edge, waitUntil, region, routeClass: route.class }, null);
+  const cutoff = new Cutoff();
+  cutoff.endAfter(edge.config.RETRY.attemptTimeout * 1000, "attempt_timeout");
+  account.opened(member.name);
+  exchange.attempts += 1;
+  const result = await attempt({
+    url: member.url + exchange.path + exchange.query,
+    method: "GET",
+    headers: requestHeaders(upstream.headers, null, edge.secretHeaders[member.name] ?? {}),
+    body: null,
+    signal: cutoff.signal,
+    endedBy: () => cutoff.reason,
+    routeId: route.id,
+    routeClass: route.class,
+  });
+  cutoff.clear();
+  account.closed(member.name, result, 0, null);
+  const bytes = result.answer?.body.kind === "bytes" ? result.answer.body.bytes : null;
+  return { result, json: result.outcome.kind === "success" && bytes !== null ? parsed(bytes) : null };
+}
+
+function parsed(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes)) as unknown;
+  } catch {
+    return null;
+  }
+}
+
+/** Nobody had a usable answer: what one of them said is the best there is to tell. */
+function noAnswer(answers: readonly Asked[]): Produced {
+  const said = answers.find(({ result }) => result.answer?.body.kind === "bytes" && result.answer.status >= 400);
+  if (said !== undefined && said.result.answer !== null) {
+    return { response: asItCame(said.result.answer), verdict: verdictOf(said.result.outcome) };
+  }
+  const message = `None of the ${answers.length} backends that were asked gave a usable answer.`;
+  const code = answers.length === 0 ? "no_backend" : "backend_unreachable";
+  return { response: failureResponse({ code, message }), verdict: "failed" };
+}
+
+function asItCame(answer: Answer): Response {
+  const headers = responseHeaders(answer.headers);
+  headers.delete("content-length");
+  return new Response(answer.body.kind === "bytes" ? answer.body.bytes : null, { status: answer.status, headers });
+}
+
+export function jsonResponse(value: unknown, status = 200, headers: Readonly<Record<string, string>> = {}): Response {
+  const bytes = new TextEncoder().encode(JSON.stringify(value));
+  const response = new Response(bytes, {
+    status,
+    headers: { "content-type": "application/json; charset=utf-8", ...headers },
+  });
+  return withLength(response, bytes.byteLength);
+}

@@ -1,0 +1,294 @@
+/**
+ * Walks the candidates. A request that spends credits goes to one backend only, unless it is proven not to have been
+ * executed there; a cheap one is tried again within the budget and its deadline.
+ */
+import type { PickedBackend } from "../shared/contract.ts";
+import type { Outcome } from "../shared/outcome.ts";
+import { backoffMs } from "../shared/retry/backoff.ts";
+import { anotherAttempt, shouldRetryHeader } from "../shared/retry/matrix.ts";
+import type { Route, RouteClass } from "../shared/route.ts";
+import { accountFor } from "./account.ts";
+import type { Account } from "./account.ts";
+import { attempt } from "./attempt.ts";
+import type { Answer, AttemptResult } from "./attempt.ts";
+import type { Outgoing } from "./body.ts";
+import { Cutoff } from "./cutoff.ts";
+import type { Exchange } from "./exchange.ts";
+import type { Failure } from "./failure.ts";
+import { requestHeaders } from "./headers.ts";
+import type { ForwardedBy } from "./headers.ts";
+import { isAlive } from "./proof.ts";
+import type { Upstream } from "./produce.ts";
+import { keepLease } from "./watch.ts";
+
+const msPerS = 1000;
+
+/** On Cloudflare, `waitUntil` ends 30 s after the client has gone: what is to be said must be said before. */
+const followMs = 25_000;
+
+/** What the client is to get. */
+export interface Forwarded {
+  readonly answer: Answer | null;
+  readonly failure: Failure | null;
+  readonly outcome: Outcome;
+  /** `x-should-retry`, as this request's route and outcome decide. */
+  readonly shouldRetry: string | null;
+  readonly backend: string;
+  /** Of an answer that still streams: to be called at its end. */
+  readonly conclude: ((outcome: Outcome, bytes: number) => void) | null;
+  /** Of an answer that still streams: ends it from here. */
+  readonly cutoff: Cutoff;
+}
+
+export interface Journey {
+  readonly exchange: Exchange;
+  readonly route: Route;
+  readonly routeClass: RouteClass;
+  readonly outgoing: Outgoing;
+  readonly leaseId: string | null;
+  readonly candidates: readonly PickedBackend[];
+  readonly upstream: Upstream;
+}
+
+export async function forward(journey: Journey): Promise<Forwarded> {
+  const { exchange, candidates } = journey;
+  const { edge, waitUntil, region } = exchange;
+  const account = accountFor({ edge, waitUntil, region, routeClass: journey.routeClass }, journey.leaseId);
+  const deadlineMs = exchange.startedMs + totalMs(journey);
+  const tried = new Set<string>();
+  let backend = candidates[0] as PickedBackend;
+  for (let made = 1; ; made += 1) {
+    const alive = await firstAlive(journey, account, backend, tried);
+    if (alive === null) return unreachable(journey, backend);
+    backend = alive;
+    tried.add(backend.name);
+    const tripped = await tryAt(journey, account, backend, deadlineMs);
+    const next = nextBackend(journey, tripped.result.outcome, backend, tried, made, deadlineMs);
+    if (next === null) return arrived(journey, account, backend, tripped);
+    account.closed(backend.name, tripped.result, 0, next.name);
+    await discard(tripped.result);
+    edge.findings.counters.retries += 1;
+    if (!journey.upstream.standIn) await pause(backoffMs(made - 1, edge.config.RETRY, Math.random));
+    backend = next;
+  }
+}
+
+/** Time for the whole request, its retries included, until its answer's headers. */
+function totalMs({ exchange, routeClass }: Journey): number {
+  const { DEADLINES } = exchange.edge.config;
+  return (routeClass === "stream" ? DEADLINES.streamFirstByte : DEADLINES[routeClass]) * msPerS;
+}
+
+// ── Proof of life ───────────────────────────────────────────────────────────────────────────────
+
+/**
+ * The backend itself, or the next candidate that answers a ping: a generation is not sent into the dark. What failed
+ * its ping got nothing, so moving on costs nobody anything.
+ */
+async function firstAlive(
+  journey: Journey,
+  account: Account,
+  first: PickedBackend,
+  tried: ReadonlySet<string>,
+): Promise<PickedBackend | null> {
+  const { exchange, route, candidates } = journey;
+  if (!route.paid) return first;
+  const waiting = [first, ...candidates.filter((other) => other !== first && !tried.has(other.name))];
+  for (const [index, candidate] of waiting.entries()) {
+    if (!candidate.needsProof || (await isAlive(exchange.edge, candidate))) return candidate;
+    account.closed(candidate.name, notAlive, 0, waiting[index + 1]?.name ?? null);
+  }
+  return null;
+}
+
+const notAlive: AttemptResult = {
+  outcome: { kind: "backend_fault", executed: "no", seenByProbe: true, reason: "ping_failed" },
+  learned: null,
+  answer: null,
+  failure: "backend_unreachable",
+  latencyMs: 0,
+};
+
+function unreachable(journey: Journey, last: PickedBackend): Forwarded {
+  const { candidates } = journey;
+  const message = `None of the ${candidates.length} backends that could serve this answered a ping; nothing was sent to any, and nothing was charged.`;
+  return {
+    answer: null,
+    failure: { code: "backend_unreachable", message, retryAfterS: 5, retry: true },
+    outcome: notAlive.outcome,
+    shouldRetry: null,
+    backend: last.name,
+    conclude: null,
+    cutoff: new Cutoff(),
+  };
+}
+
+// ── One attempt ─────────────────────────────────────────────────────────────────────────────────
+
+interface Tripped {
+  readonly result: AttemptResult;
+  readonly cutoff: Cutoff;
+  /** Ends what watches over the attempt. */
+  readonly release: () => void;
+  readonly startedMs: number;
+}
+
+async function tryAt(journey: Journey, account: Account, backend: PickedBackend, deadlineMs: number): Promise<Tripped> {
+  const { exchange, route, routeClass, outgoing, leaseId } = journey;
+  const { edge, request } = exchange;
+  exchange.backend = backend.name;
+  exchange.attempts += 1;
+  const startedMs = Date.now();
+  const cutoff = new Cutoff();
+  const left = Math.max(1, deadlineMs - startedMs);
+  const attemptMs = edge.config.RETRY.attemptTimeout * msPerS;
+  if (isCheap(routeClass) && attemptMs < left) cutoff.endAfter(attemptMs, "attempt_timeout");
+  else cutoff.endAfter(left, "deadline");
+  const release = watchOver(journey, account, backend, cutoff, startedMs, leaseId);
+  account.opened(backend.name);
+  const result = await attempt({
+    url: backend.url + exchange.path + exchange.query,
+    method: request.method,
+    headers: requestHeaders(journey.upstream.headers, forwardedBy(journey), edge.secretHeaders[backend.name] ?? {}),
+    body: outgoing.body,
+    signal: cutoff.signal,
+    endedBy: () => cutoff.reason,
+    routeId: route.id,
+    routeClass,
+  });
+  cutoff.clear();
+  exchange.backendMs = result.latencyMs;
+  return { result, cutoff, release, startedMs };
+}
+
+function isCheap(routeClass: RouteClass): boolean {
+  return routeClass === "query" || routeClass === "usage";
+}
+
+function forwardedBy({ exchange, upstream }: Journey): ForwardedBy | null {
+  if (upstream.shared) return null;
+  return { clientAddress: exchange.client?.address ?? null, host: exchange.host, protocol: exchange.protocol };
+}
+
+/**
+ * While an attempt runs: its lease is renewed, and its client watched. A cheap request whose client leaves is cancelled
+ * at the backend; a paid one is followed as long as the runtime allows, since it finishes and is charged anyway.
+ */
+function watchOver(
+  journey: Journey,
+  account: Account,
+  backend: PickedBackend,
+  cutoff: Cutoff,
+  startedMs: number,
+  leaseId: string | null,
+): () => void {
+  const { exchange, route, routeClass, upstream } = journey;
+  let abandonTimer: ReturnType<typeof setTimeout> | null = null;
+  const onLeave = (): void => {
+    exchange.outcome = "aborted";
+    if (!route.paid) return cutoff.end("client_left");
+    const abandon = (): void => account.abandoned(backend.name, Date.now() - startedMs);
+    abandonTimer = setTimeout(abandon, followMs);
+  };
+  const { signal } = exchange.request;
+  if (!upstream.shared) signal.addEventListener("abort", onLeave, { once: true });
+  const letGo =
+    leaseId === null
+      ? null
+      : keepLease(exchange.edge, { leaseId, backend: backend.name, routeClass }, () => cutoff.end("backend_lost"));
+  return () => {
+    signal.removeEventListener("abort", onLeave);
+    if (abandonTimer !== null) clearTimeout(abandonTimer);
+    letGo?.();
+  };
+}
+
+// ── What follows ────────────────────────────────────────────────────────────────────────────────
+
+function nextBackend(
+  { exchange, route, routeClass, outgoing, candidates }: Journey,
+  outcome: Outcome,
+  current: PickedBackend,
+  tried: ReadonlySet<string>,
+  made: number,
+  deadlineMs: number,
+): PickedBackend | null {
+  const { RETRY } = exchange.edge.config;
+  if (!outgoing.repeatable || made >= attemptsOf(exchange, RETRY.maxAttempts) || Date.now() >= deadlineMs) return null;
+  const again = anotherAttempt(outcome, { routeClass, paid: route.paid, generations: RETRY.generations });
+  if (again === "never") return null;
+  const untried = candidates.find((candidate) => !tried.has(candidate.name)) ?? null;
+  const next = again === "same" ? current : again === "elsewhere" ? untried : (untried ?? current);
+  return next !== null && mayRetry(exchange) ? next : null;
+}
+
+/** An SDK that is already trying again has attempts of its own: ours and its would multiply. */
+function attemptsOf(exchange: Exchange, most: number): number {
+  const already = Number(exchange.request.headers.get("x-stainless-retry-count") ?? 0);
+  return already > 0 ? Math.max(1, most - already) : most;
+}
+
+/** The fleet-wide budget's share of this isolate. */
+function mayRetry({ edge }: Exchange): boolean {
+  if (edge.table.retryAllowance >= 1) {
+    edge.table.retryAllowance -= 1;
+    return true;
+  }
+  edge.findings.counters.retriesDenied += 1;
+  return false;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** An answer that nobody will read must not hold its connection. */
+async function discard(result: AttemptResult): Promise<void> {
+  const body = result.answer?.body;
+  if (body?.kind === "through" || body?.kind === "events") await body.stream.cancel().catch(() => undefined);
+  else if (body?.kind === "continued") await body.rest.cancel().catch(() => undefined);
+}
+
+function arrived(journey: Journey, account: Account, backend: PickedBackend, tripped: Tripped): Forwarded {
+  const { result, cutoff, release } = tripped;
+  const { exchange, route } = journey;
+  const { answer, outcome } = result;
+  exchange.outcome = exchange.outcome === "aborted" ? "aborted" : outcome.kind;
+  exchange.reason = outcome.reason;
+  const streams = answer !== null && answer.body.kind === "events" && outcome.kind === "success";
+  const conclude = (end: Outcome, bytes: number): void => {
+    release();
+    account.closed(backend.name, { ...result, outcome: end }, bytes, null);
+  };
+  if (!streams) conclude(outcome, answer?.body.kind === "bytes" ? answer.body.bytes.byteLength : 0);
+  const failure = answerFailure(journey, result, backend);
+  return {
+    answer: failure === null ? answer : null,
+    failure,
+    outcome,
+    shouldRetry: answer === null ? null : shouldRetryHeader(outcome, answer.status, route.paid),
+    backend: backend.name,
+    conclude: streams ? conclude : null,
+    cutoff,
+  };
+}
+
+function answerFailure({ exchange, route }: Journey, result: AttemptResult, backend: PickedBackend): Failure | null {
+  if (result.failure === null) return null;
+  const after = exchange.attempts === 1 ? "" : ` after ${exchange.attempts} attempts`;
+  const charge = route.paid ? " It may have been executed and charged; sending it again may be charged again." : "";
+  return {
+    code: result.failure,
+    message: `${failureWords[result.failure] ?? "The backend failed"} (${backend.name}, ${result.outcome.reason}${after}).${charge}`,
+  };
+}
+
+const failureWords: Readonly<Partial<Record<string, string>>> = {
+  backend_unreachable: "The backend did not answer",
+  backend_reset: "The connection to the backend was refused or broke before it answered",
+  backend_invalid_answer: "The backend's answer has a status that cannot be passed on",
+  backend_answer_cut: "The backend's answer broke off before its end",
+  deadline_exceeded: "The backend did not answer in time",
+  edge_read_timeout: "The connection to the backend was given up for its long silence",
+  backend_lost: "The backend has given no sign of life for too long",
+};

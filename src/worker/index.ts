@@ -1,0 +1,26 @@
+/** Exports and wiring; no decisions. The one file of this room that names the objects' classes. */
+import { registryOf } from "./env.ts";
+import type { Env } from "./env.ts";
+import { handle } from "./pipeline.ts";
+
+export { BackendRegistry } from "../durable/backend-registry.ts";
+export { OperationsLedger } from "../durable/operations-ledger.ts";
+export { RateLimiter } from "../durable/rate-limiter.ts";
+
+export default {
+  fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+    const done = handle(request, env, ctx);
+    // A reset connection ends the handler; what runs in waitUntil is not ended with it.
+    ctx.waitUntil(
+      done.then(
+        () => undefined,
+        () => undefined,
+      ),
+    );
+    return done;
+  },
+
+  async scheduled(_controller: ScheduledController, env: Env): Promise<void> {
+    await registryOf(env, null).wake();
+  },
+} satisfies ExportedHandler<Env>;

@@ -1,0 +1,83 @@
+/** Makes an answer that no cache had: pick, forward, respond. */
+import type { Outcome } from "../shared/outcome.ts";
+import type { Route } from "../shared/route.ts";
+import { taskIdOf } from "../shared/jimeng/tasks.ts";
+import { BodyUnreadable, outgoing } from "./body.ts";
+import type { Outgoing } from "./body.ts";
+import type { Exchange } from "./exchange.ts";
+import { failureResponse } from "./failure.ts";
+import { modelsResponse, usageResponse } from "./fan-out.ts";
+import { forward } from "./forward.ts";
+import type { Forwarded } from "./forward.ts";
+import { pick } from "./pick.ts";
+import { respond } from "./respond.ts";
+
+/** What goes upstream: the client's own, or what a cache asks on behalf of many. */
+export interface Upstream {
+  readonly headers: Headers;
+  /** Others may get this answer too: it doesn't end with this client, and nothing of this client goes with it. */
+  readonly shared: boolean;
+  /** A stale answer is at hand: fail at once. */
+  readonly standIn: boolean;
+}
+
+export interface Produced {
+  readonly response: Response;
+  readonly verdict: "ok" | "refused" | "failed";
+}
+
+export function produce(exchange: Exchange, route: Route, upstream: Upstream): Promise<Produced> {
+  switch (route.answering) {
+    case "models":
+      return modelsResponse(exchange, route, upstream);
+    case "usage_stats":
+    case "usage_session":
+    case "usage_history":
+    case "usage_range":
+      return usageResponse(exchange, route, route.answering, upstream);
+    case "forward":
+    case "task_home":
+    case "task_submit":
+      return forwarded(exchange, route, upstream);
+  }
+}
+
+async function forwarded(exchange: Exchange, route: Route, upstream: Upstream): Promise<Produced> {
+  let body: Outgoing;
+  try {
+    body = await outgoing(exchange.request, route);
+  } catch (error) {
+    if (!(error instanceof BodyUnreadable)) throw error;
+    exchange.outcome = "rejected";
+    const message = "The request's body ended before its declared length.";
+    return { response: failureResponse({ code: "body_unreadable", message }), verdict: "refused" };
+  }
+  const picked = await pick(exchange, route, body);
+  if (picked.kind === "refused") {
+    exchange.outcome = "rejected";
+    exchange.reason = picked.failure.code;
+    return { response: failureResponse(picked.failure), verdict: "failed" };
+  }
+  const { leaseId, candidates } = picked;
+  const journey = { exchange, route, routeClass: body.routeClass, outgoing: body, leaseId, candidates, upstream };
+  const done = await forward(journey);
+  if (route.answering === "task_submit") await rememberHome(exchange, done);
+  return { response: respond(exchange, done), verdict: verdictOf(done.outcome) };
+}
+
+export function verdictOf({ kind }: Outcome): Produced["verdict"] {
+  if (kind === "success") return "ok";
+  return kind === "client_fault" || kind === "token_fault" ? "refused" : "failed";
+}
+
+/** Before the client learns the task's id, the registry knows where it lives. */
+async function rememberHome(exchange: Exchange, { answer, backend }: Forwarded): Promise<void> {
+  const taskId = answer?.body.kind === "bytes" ? taskIdOf(answer.body.json) : null;
+  if (taskId === null) return;
+  try {
+    await exchange.edge.registry.rememberTask(taskId, backend);
+  } catch (error) {
+    // The task runs and is paid for: its answer goes out though its look-ups may miss it.
+    exchange.edge.warnOncePerMinute("task_home_lost", error);
+  }
+}

@@ -1,0 +1,21 @@
+/** Proof of life before something expensive is sent. */
+import type { PickedBackend } from "../shared/contract.ts";
+import type { Edge } from "./edge.ts";
+
+/** Whether the backend answers its health path within `WATCH.pingTimeout`. Anything that its process says will do. */
+export async function isAlive(edge: Edge, backend: PickedBackend): Promise<boolean> {
+  const { WATCH, HEALTH_CHECK, BACKENDS } = edge.config;
+  const path = BACKENDS.find((configured) => configured.name === backend.name)?.healthPath ?? HEALTH_CHECK.path;
+  try {
+    const response = await fetch(backend.url + path, {
+      headers: { ...edge.secretHeaders[backend.name], "user-agent": "jimeng-edge-probe" },
+      redirect: "manual",
+      signal: AbortSignal.timeout(WATCH.pingTimeout * 1000),
+    });
+    await response.body?.cancel();
+    // Cloudflare speaks in place of a dead origin.
+    return response.status < 520 || response.status > 530;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,152 @@
+/** From a backend's answer to the client's. */
+import { normalizeError } from "../shared/jimeng/normalize.ts";
+import type { Outcome } from "../shared/outcome.ts";
+import type { Answer } from "./attempt.ts";
+import { addCors, addVary } from "./cors.ts";
+import { encodingFor, mayCompress } from "./compress.ts";
+import { passEvents } from "./event-stream.ts";
+import type { Exchange } from "./exchange.ts";
+import { failureResponse } from "./failure.ts";
+import type { Forwarded } from "./forward.ts";
+import { responseHeaders } from "./headers.ts";
+
+const msPerS = 1000;
+
+/** The response that a forwarded request gets, without what every answer of the edge carries (`finished`). */
+export function respond(exchange: Exchange, forwarded: Forwarded): Response {
+  const { answer, failure, shouldRetry } = forwarded;
+  if (failure !== null || answer === null) {
+    return failureResponse(failure ?? { code: "internal_error", message: "The backend's answer was lost." });
+  }
+  const response = passed(exchange, answer, forwarded);
+  if (shouldRetry !== null) response.headers.set("x-should-retry", shouldRetry);
+  return response;
+}
+
+function passed(exchange: Exchange, answer: Answer, forwarded: Forwarded): Response {
+  const headers = responseHeaders(answer.headers);
+  const { status, body } = answer;
+  switch (body.kind) {
+    case "none":
+      return new Response(null, { status, headers });
+    case "bytes":
+      return whole(exchange, status, headers, body.bytes, body.json);
+    case "through":
+      return new Response(body.stream, { status, headers });
+    case "continued":
+      return new Response(continued(body.bytes, body.rest), { status, headers });
+    case "events":
+      return streamed(exchange, status, headers, body.stream, forwarded);
+  }
+}
+
+function whole(
+  exchange: Exchange,
+  status: number,
+  headers: Headers,
+  bytes: Uint8Array,
+  json: Record<string, unknown> | null,
+): Response {
+  headers.delete("content-length");
+  const proper = json !== null && normalizes(exchange) ? normalizeError(status, json) : null;
+  if (proper === null) return withLength(new Response(bytes, { status, headers }), bytes.byteLength);
+  headers.set("content-type", "application/json; charset=utf-8");
+  headers.delete("etag");
+  return new Response(JSON.stringify(proper.body), { status: proper.status, headers });
+}
+
+/** An SDK must see an error as an error; it speaks to `/v1/*`. */
+function normalizes({ edge, path }: Exchange): boolean {
+  return edge.config.RESPONSE.normalizeErrors && path.startsWith("/v1/");
+}
+
+function continued(first: Uint8Array, rest: ReadableStreamDefaultReader<Uint8Array>): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>({
+    start: (controller) => controller.enqueue(first),
+    async pull(controller) {
+      const { done, value } = await rest.read();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: (reason) => rest.cancel(reason),
+  });
+}
+
+function streamed(
+  exchange: Exchange,
+  status: number,
+  headers: Headers,
+  source: ReadableStream<Uint8Array>,
+  forwarded: Forwarded,
+): Response {
+  const { DEADLINES } = exchange.edge.config;
+  const limits = {
+    idleMs: DEADLINES.streamIdle * msPerS,
+    ceilingMs: DEADLINES.streamCeiling * msPerS,
+    expectsDone: exchange.route?.id === "POST /v1/chat/completions",
+    followed: exchange.route?.paid === true,
+  };
+  const stop = (): void => forwarded.cutoff.end("client_left");
+  const events = passEvents(source, limits, { onClientGone: () => undefined, stop });
+  const conclude = ({ outcome, bytes }: { outcome: Outcome; bytes: number }): void =>
+    forwarded.conclude?.(outcome, bytes);
+  exchange.waitUntil(events.ended.then(conclude));
+  headers.delete("content-length");
+  headers.set("cache-control", headers.get("cache-control") ?? "no-cache");
+  return new Response(events.body, { status, headers });
+}
+
+/** Adds what every answer of the edge carries, and chooses its encoding. */
+export function finished(exchange: Exchange, response: Response): Response {
+  const { headers } = response;
+  const { edge, request } = exchange;
+  headers.set("x-request-id", exchange.id);
+  addCors(headers, request.headers.get("origin"), edge.config.CORS);
+  if (exchange.limitHeaders !== null)
+    for (const name in exchange.limitHeaders) headers.set(name, exchange.limitHeaders[name] as string);
+  if (exchange.cacheStatus !== null) headers.set("cache-status", exchange.cacheStatus);
+  if (exchange.backend !== null) headers.set("x-jimeng-edge-backend", exchange.backend);
+  headers.set("server-timing", timing(exchange));
+  return edge.config.RESPONSE.compress && request.method !== "HEAD" ? compressed(exchange, response) : response;
+}
+
+/** https://www.w3.org/TR/server-timing/ */
+function timing({ startedMs, backendMs }: Exchange): string {
+  const total = `edge;dur=${Date.now() - startedMs}`;
+  return backendMs === null ? total : `backend;dur=${backendMs}, ${total}`;
+}
+
+function compressed(exchange: Exchange, response: Response): Response {
+  const { headers, status } = response;
+  const bytes = lengthOf(headers, response);
+  const subject = { status, headers, bytes };
+  if (!mayCompress(subject)) return response;
+  addVary(headers, "Accept-Encoding");
+  const encoding = encodingFor(exchange.request.headers.get("accept-encoding"), subject);
+  if (encoding === null) return response;
+  headers.delete("content-length");
+  headers.set("content-encoding", encoding);
+  weakenTag(headers);
+  return new Response(response.body, { status, headers });
+}
+
+/** An encoded form is another representation: its tag may no longer claim equality byte for byte (RFC 9110 §8.8.1). */
+function weakenTag(headers: Headers): void {
+  const tag = headers.get("etag");
+  if (tag !== null && !tag.startsWith("W/")) headers.set("etag", `W/${tag}`);
+}
+
+const knownLengths = new WeakMap<Response, number>();
+
+/** A response made of bytes has no Content-Length until the runtime sends it; its maker may say it here. */
+export function withLength(response: Response, bytes: number): Response {
+  knownLengths.set(response, bytes);
+  return response;
+}
+
+function lengthOf(headers: Headers, response: Response): number | null {
+  const known = knownLengths.get(response);
+  if (known !== undefined) return known;
+  const text = headers.get("content-length");
+  return text === null ? null : Number(text);
+}
