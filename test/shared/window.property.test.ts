@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ClientLimits } from "../../src/shared/client-limits.ts";
 import type { Limit } from "../../src/shared/config/config.ts";

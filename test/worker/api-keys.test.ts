@@ -1,0 +1,54 @@
+import { describe, expect, test } from "vitest";
+import { readApiKeyGate } from "../../src/worker/api-keys.ts";
+import type { ApiKeyGate } from "../../src/worker/api-keys.ts";
+
+function gateOf(given: unknown): ApiKeyGate {
+  const reading = readApiKeyGate(given);
+  if (!reading.ok || reading.gate === null) throw new Error("no gate");
+  return reading.gate;
+}
+
+describe("API keys", () => {
+  const gate = gateOf({ alice: { key: "alice-key" }, bob: { key: "bob-key", tokens: ["sid1", "sid2"] } });
+  const judge = (headers: Record<string, string>) => gate.judge(new Headers(headers));
+
+  test("are off without the secret, and refuse a broken one", () => {
+    expect(readApiKeyGate(undefined)).toEqual({ ok: true, gate: null });
+    expect(readApiKeyGate("{broken")).toMatchObject({ ok: false });
+  });
+
+  test("pass in X-API-Key, which is dropped", async () => {
+    expect(await judge({ "x-api-key": "alice-key", authorization: "Bearer jimeng" })).toEqual({
+      kind: "ok",
+      name: "alice",
+      replaceAuthorization: null,
+      dropHeader: "x-api-key",
+    });
+  });
+
+  test("pass as Bearer where they stand for tokens, which replace them", async () => {
+    expect(await judge({ authorization: "bearer  bob-key" })).toMatchObject({
+      kind: "ok",
+      name: "bob",
+      replaceAuthorization: "Bearer sid1,sid2",
+    });
+  });
+
+  test.each([
+    {},
+    { "x-api-key": "wrong" },
+    { authorization: "Bearer jimeng" },
+    { authorization: "Bearer alice-key" },
+    { "x-api-key": "" },
+  ])("%j is invalid", async (headers) => {
+    expect(await judge(headers as Record<string, string>)).toEqual({ kind: "invalid" });
+  });
+
+  test("a hundred requests at once, the first of the isolate, are all judged", async () => {
+    const fresh = gateOf({ alice: { key: "alice-key" } });
+    const verdicts = await Promise.all(
+      Array.from({ length: 100 }, () => fresh.judge(new Headers({ "x-api-key": "alice-key" }))),
+    );
+    expect(verdicts.every((verdict) => verdict.kind === "ok")).toBe(true);
+  });
+});
