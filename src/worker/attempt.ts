@@ -9,6 +9,7 @@ import {
   readErrorBody,
 } from "../shared/jimeng/answer.ts";
 import type { AnswerFacts } from "../shared/jimeng/answer.ts";
+import { classifyTold, toldErrorIn } from "../shared/jimeng/told-error.ts";
 import type { Outcome } from "../shared/outcome.ts";
 import type { RouteClass } from "../shared/route.ts";
 import { giveBuffer, keptBodyBytes, readPrefix, takeBuffer } from "./body.ts";
@@ -94,10 +95,18 @@ async function heard(sending: Sending, response: Response, startedMs: number): P
   const { body, state } = await bodyOf(sending.method, response);
   const elapsedMs = Date.now() - startedMs;
   const answerFacts = facts(response, body.kind === "bytes" ? body.json : null, state, elapsedMs);
-  const outcome = classifyAnswer(answerFacts, sending.routeClass);
+  const outcome = meaning(answerFacts, body, sending.routeClass);
   const learned = learnFrom(answerFacts, sending.routeId, outcome);
   const failure = outcome.reason === edgeReadTimeout ? "edge_read_timeout" : null;
   return { outcome, learned, answer: { status, headers: response.headers, body }, failure, latencyMs: elapsedMs };
+}
+
+/** What the status and code say, unless the text of a chat answer tells of a failure under a 200. */
+function meaning(answerFacts: AnswerFacts, body: AnswerBody, routeClass: RouteClass): Outcome {
+  const outcome = classifyAnswer(answerFacts, routeClass);
+  if (outcome.kind !== "success" || body.kind !== "bytes" || body.json === null) return outcome;
+  const told = toldErrorIn(body.json);
+  return told === null ? outcome : classifyTold(told);
 }
 
 async function bodyOf(
@@ -136,11 +145,14 @@ async function read(
 
 const decoder = new TextDecoder();
 
+/** Without one of these, a body is neither an error nor an answer that is looked into. */
+const hints = ['"code"', '"error"', '"task_id"', "失败", "遇到问题", "出现错误"];
+
 /** The parsed body where it may be an error or a short answer; null where it is too large for one or no object. */
 function possibleError(bytes: Uint8Array): Record<string, unknown> | null {
   if (bytes.byteLength > errorBytes) return null;
   const text = decoder.decode(bytes);
-  if (!text.includes('"code"') && !text.includes('"task_id"') && !text.includes('"live"')) return null;
+  if (!hints.some((hint) => text.includes(hint))) return null;
   try {
     const json = JSON.parse(text) as unknown;
     return typeof json === "object" && json !== null && !Array.isArray(json) ? (json as Record<string, unknown>) : null;

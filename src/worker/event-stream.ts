@@ -102,7 +102,7 @@ async function pump(
       await outlet.write(read.value);
     }
     const outcome = endedAs(events, limits);
-    if (outcome.reason === "cut")
+    if (limits.expectsDone && !events.state().done)
       await outlet.write(errorEvent("backend_answer_cut", "The backend's stream ended before its last event.", events));
     outlet.close();
     return { outcome, bytes };

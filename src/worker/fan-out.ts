@@ -61,13 +61,16 @@ async function askAll(exchange: Exchange, route: Route, upstream: Upstream): Pro
   const { members } = exchange.edge.table;
   const able = members.filter((member) => member.operatorState === "active" && servesRoute(member, route.id));
   const usable = able.filter((member) => member.healthy);
-  const waiting = [...(usable.length > 0 ? usable : able)];
+  const asked = usable.length > 0 ? usable : able;
+  // In the order of the backends, not of their answers: the same fleet gives the same merged answer.
   const answers: Asked[] = [];
+  let next = 0;
   const lane = async (): Promise<void> => {
-    for (let member = waiting.shift(); member !== undefined; member = waiting.shift())
-      answers.push(await ask(exchange, route, member, upstream));
+    for (let index = next++; index < asked.length; index = next++) {
+      answers[index] = await ask(exchange, route, asked[index] as EdgeMember, upstream);
+    }
   };
-  await Promise.all(Array.from({ length: Math.min(asksAtOnce, waiting.length) }, lane));
+  await Promise.all(Array.from({ length: Math.min(asksAtOnce, asked.length) }, lane));
   return answers;
 }
 

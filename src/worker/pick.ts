@@ -22,10 +22,18 @@ export async function pick(exchange: Exchange, route: Route, outgoing: Outgoing)
   if (!fromTable) {
     const exact = await pickExactly(exchange, route, outgoing);
     if (exact !== null) return exact;
+    // Only the registry knows where a task lives; another server would say that there is no such task.
+    if (route.answering === "task_home") return { kind: "refused", failure: homeUnknown };
   }
   await edge.freshen(exchange.region, exchange.waitUntil, exchange.startedMs);
   return pickFromTable(exchange, route, outgoing.routeClass, outgoing.model);
 }
+
+const homeUnknown: Failure = {
+  code: "registry_unavailable",
+  message: "Which backend holds this task could not be found out just now.",
+  retryAfterS: 2,
+};
 
 /** null: the registry could not be asked, and the table must do. */
 async function pickExactly(exchange: Exchange, route: Route, outgoing: Outgoing): Promise<Picked | null> {

@@ -381,7 +381,8 @@ export class Fleet {
   #learn(backend: LiveBackend, learned: Learned | null, nowMs: number): void {
     if (learned === null) return;
     if (learned.dialect !== null && learnDialect(backend, learned.dialect)) this.#spoil("substance");
-    if (learned.refusedRouteId !== null) {
+    // A pattern stands for many paths: that one of them is unknown says nothing about the others.
+    if (learned.refusedRouteId !== null && !learned.refusedRouteId.endsWith("*")) {
       learnRefusedRoute(backend, learned.refusedRouteId, nowMs);
       this.#spoil("substance");
     }

@@ -4,6 +4,7 @@ import { confirms, freshenedHeaders, validators } from "../../shared/cache/condi
 import { selectingNames } from "../../shared/cache/request-fields.ts";
 import type { AnswerFacts, Verdict } from "../../shared/cache/storing.ts";
 import { varyNames } from "../../shared/cache/storing.ts";
+import { failureResponse } from "../failure.ts";
 import { cachedAnswer, keptHeaders, readBody } from "./message.ts";
 
 /**
@@ -88,8 +89,9 @@ async function whole(
     if (body.kind === "larger") return { kind: "apart", response: new Response(body.stream, response), refused: false };
     const answer = cachedAnswer(response, body.bytes, verdict.retention, verdict.omit, receivedMs);
     return { kind: "kept", answer, names: namesOf(response.headers), forwardStatus: response.status, storable: true };
-  } catch (error) {
-    return { kind: "failed", response: null, error };
+  } catch {
+    const message = "The backend's answer ended before it was complete.";
+    return { kind: "failed", response: failureResponse({ code: "backend_answer_cut", message }), error: null };
   }
 }
 
