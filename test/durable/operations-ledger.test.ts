@@ -40,7 +40,7 @@ function eventOf(subject: string, given: Partial<LedgerEvent> = {}): LedgerEvent
 
 function rowsOf(table: "blocks" | "events"): Promise<number> {
   return runInDurableObject(
-    ledger(),
+    stub(),
     (_, state) => state.storage.sql.exec<{ n: number }>(`SELECT COUNT(*) AS n FROM ${table}`).one().n,
   );
 }
