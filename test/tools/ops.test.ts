@@ -3,6 +3,13 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { alertNames } from "../../src/shared/config/config.ts";
 import { healthStates, operatorStates } from "../../src/shared/contract.ts";
+import {
+  cacheResults,
+  leaseStates,
+  limiterDecisions,
+  probeResults,
+  registryCalls,
+} from "../../src/shared/metrics/fleet-metrics.ts";
 import { metricNames, metrics } from "../../src/shared/metrics/table.ts";
 import type { MetricName } from "../../src/shared/metrics/table.ts";
 import { outcomeKinds } from "../../src/shared/outcome.ts";
@@ -62,10 +69,10 @@ const closedSets: Readonly<Record<string, readonly string[]>> = {
   outcome: outcomeKinds,
   class: routeClasses,
   rule: alertNames,
-  state: [...healthStates, ...operatorStates, "active", "orphaned"],
-  decision: ["admitted", "refused", "remembered", "failed_open", "failed_closed", "reported"],
-  result: ["passed", "failed", "hit", "miss", "stale", "collapsed", "bypass"],
-  call: ["pick", "settle", "report", "renew"],
+  state: [...healthStates, ...operatorStates, ...leaseStates],
+  decision: limiterDecisions,
+  result: [...probeResults, ...cacheResults],
+  call: registryCalls,
 };
 
 describe("the dashboard and the alert rules", () => {

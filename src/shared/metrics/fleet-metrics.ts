@@ -84,7 +84,7 @@ function backendSamples(backends: readonly BackendMetrics[]) {
     jimeng_edge_backend_attempts_total: backends.flatMap(attemptSamples),
     jimeng_edge_backend_response_bytes_total: each(({ responseBytes }) => responseBytes),
     jimeng_edge_backend_probes_total: backends.flatMap(({ row: { name }, probes }) =>
-      counts("result", probes, ["passed", "failed"], { backend: name }),
+      counts("result", probes, probeResults, { backend: name }),
     ),
     jimeng_edge_backend_ejections_total: each(({ ejections }) => ejections),
     jimeng_edge_backend_request_duration_seconds: backends.flatMap(durationSamples),
@@ -111,18 +111,39 @@ function durationSamples({ row, latencies }: BackendMetrics): readonly Histogram
 
 // ── The edge and the registry ────────────────────────────────────────────────────────────────────
 
-const decisions = ["admitted", "refused", "remembered", "failed_open", "failed_closed", "reported"] as const;
-const cacheResults = ["hit", "miss", "stale", "collapsed", "bypass"] as const;
-const calls = ["pick", "settle", "report", "renew"] as const;
+/** The words of a closed set; the compiler misses one that the contract has and this hasn't. */
+function words<Word extends string>(all: Readonly<Record<Word, true>>): readonly Word[] {
+  return Object.keys(all) as Word[];
+}
+
+type Words<Counter extends "limiter" | "cache" | "registryCalls"> = Required<{
+  readonly [Word in keyof EdgeCounters[Counter]]: true;
+}>;
+
+const decisionWords: Words<"limiter"> = {
+  admitted: true,
+  refused: true,
+  remembered: true,
+  failed_open: true,
+  failed_closed: true,
+  reported: true,
+};
+const cacheWords: Words<"cache"> = { hit: true, miss: true, stale: true, collapsed: true, bypass: true };
+const callWords: Words<"registryCalls"> = { pick: true, settle: true, report: true, renew: true };
+export const limiterDecisions = words(decisionWords);
+export const cacheResults = words(cacheWords);
+export const registryCalls = words(callWords);
+export const probeResults = ["passed", "failed"] as const;
+export const leaseStates = ["active", "orphaned"] as const;
 
 function edgeSamples(counters: EdgeCounters) {
   return {
     jimeng_edge_requests_total: sample(counters.requests),
     jimeng_edge_retries_total: sample(counters.retries),
     jimeng_edge_retries_denied_total: sample(counters.retriesDenied),
-    jimeng_edge_limiter_decisions_total: counts("decision", counters.limiter, decisions),
+    jimeng_edge_limiter_decisions_total: counts("decision", counters.limiter, limiterDecisions),
     jimeng_edge_cache_results_total: counts("result", counters.cache, cacheResults),
-    jimeng_edge_registry_calls_total: counts("call", counters.registryCalls, calls),
+    jimeng_edge_registry_calls_total: counts("call", counters.registryCalls, registryCalls),
     jimeng_edge_log_rows_dropped_total: sample(counters.logsDropped),
   };
 }
@@ -132,7 +153,7 @@ function registrySamples(fleet: FleetMetrics) {
     jimeng_edge_retry_budget_retries: sample(fleet.retryBudget),
     jimeng_edge_limiter_blocked_clients: sample(fleet.blockedClients),
     jimeng_edge_isolates: sample(fleet.isolates),
-    jimeng_edge_leases: counts("state", fleet.leases, ["active", "orphaned"]),
+    jimeng_edge_leases: counts("state", fleet.leases, leaseStates),
     jimeng_edge_config_overrides: sample(fleet.overrides),
     jimeng_edge_alerts_firing: counts("rule", fleet.alertsFiring, alertNames),
     jimeng_edge_alert_messages_dropped_total: sample(fleet.alertMessagesDropped),
