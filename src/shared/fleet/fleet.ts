@@ -297,11 +297,11 @@ export class Fleet {
   // ── What is heard ─────────────────────────────────────────────────────────────────────────────
 
   report(report: Report, nowMs: number): Effects {
-    this.isolates.report(report.isolate, report.inFlight, nowMs);
+    const moved = this.isolates.report(report.isolate, report.inFlight, nowMs);
     this.counters = addCounters(this.counters, report.counters);
     this.#budget.record(report.counters.requests, report.counters.retries, nowMs);
     const all = report.lines.map((line) => this.#lineHeard(line, report.edgeRegion, nowMs));
-    if (report.lines.length > 0) this.#spoil("load");
+    if (moved || report.lines.length > 0) this.#spoil("load");
     return joinEffects(all);
   }
 
@@ -415,9 +415,9 @@ export class Fleet {
   /** Time passes: ejections end, leases expire, isolates are forgotten. */
   tick(nowMs: number): Effects {
     const expired = this.leases.expire(nowMs);
-    this.isolates.forgetSilent(nowMs);
+    const moved = this.isolates.forgetSilent(nowMs);
     const effects = this.#step({ kind: "tick" }, nowMs);
-    if (expired.length > 0) this.#spoil("load");
+    if (moved || expired.length > 0) this.#spoil("load");
     if (nowMs - this.#regionMediansMs >= regionMedianMs) this.#measureRegions(nowMs);
     return effects;
   }

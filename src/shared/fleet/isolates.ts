@@ -15,19 +15,23 @@ export class Isolates {
   readonly #byName = new Map<string, Isolate>();
   readonly #inFlight = new Map<string, number>();
 
-  report(name: string, inFlight: Readonly<Record<string, number>>, nowMs: number): void {
-    this.#remove(name);
+  /** Whether any number in flight has changed. */
+  report(name: string, inFlight: Readonly<Record<string, number>>, nowMs: number): boolean {
+    const hadAny = this.#remove(name);
     for (const [backend, count] of Object.entries(inFlight)) this.#add(backend, count);
     this.#byName.set(name, { seenMs: nowMs, inFlight });
-    this.forgetSilent(nowMs);
+    return this.forgetSilent(nowMs) || hadAny || Object.keys(inFlight).length > 0;
   }
 
-  forgetSilent(nowMs: number): void {
+  /** Whether any number in flight has changed. */
+  forgetSilent(nowMs: number): boolean {
+    let changed = false;
     // Insertion order is order of the last report, so the silent ones stand in front.
     for (const [name, isolate] of this.#byName) {
-      if (nowMs - isolate.seenMs < isolateSilenceMs && this.#byName.size <= maxIsolates) return;
-      this.#remove(name);
+      if (nowMs - isolate.seenMs < isolateSilenceMs && this.#byName.size <= maxIsolates) break;
+      changed = this.#remove(name) || changed;
     }
+    return changed;
   }
 
   inFlight(backend: string): number {
@@ -38,11 +42,13 @@ export class Isolates {
     return this.#byName.size;
   }
 
-  #remove(name: string): void {
+  #remove(name: string): boolean {
     const isolate = this.#byName.get(name);
-    if (isolate === undefined) return;
+    if (isolate === undefined) return false;
     this.#byName.delete(name);
-    for (const [backend, count] of Object.entries(isolate.inFlight)) this.#add(backend, -count);
+    const counts = Object.entries(isolate.inFlight);
+    for (const [backend, count] of counts) this.#add(backend, -count);
+    return counts.length > 0;
   }
 
   #add(backend: string, count: number): void {
