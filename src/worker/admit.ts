@@ -63,9 +63,13 @@ interface Step extends AppliedLimit {
 function enforced(step: Step): AdmitVerdict | Promise<AdmitVerdict> {
   const nowMs = Date.now();
   const known = step.context.memory.find(step.clientKey, step.policy, nowMs);
-  if (known === null) return decided(step, null);
-  if (isFresh(known, nowMs)) return remembered(step, known, nowMs);
-  return isAsked(known, nowMs) ? overheard(step) : decided(step, known);
+  if (known !== null && isFresh(known, nowMs)) return remembered(step, known, nowMs);
+  return mustWait(step, known, nowMs) ? overheard(step) : decided(step, known);
+}
+
+/** About a block one request asks for all; about a client that may pass each asks for itself, but not all at once. */
+function mustWait({ context, clientKey }: Step, known: KnownBlock | null, nowMs: number): boolean {
+  return known === null ? context.memory.calls.isFull(clientKey, nowMs) : isAsked(known, nowMs);
 }
 
 /** Another request asks right now. One that was torn down with its client has asked long enough. */
@@ -86,7 +90,9 @@ async function decided(step: Step, known: KnownBlock | null): Promise<AdmitVerdi
   const askedMs = Date.now();
   if (known !== null) [known.askedMs, known.refused] = [askedMs, 0];
   const request = admitRequest(step, refusedFromMemory);
+  context.memory.calls.begin(clientKey, askedMs);
   const reply = await askLimiter(context.limiters, clientKey, (limiter) => limiter.admit(limit, request));
+  context.memory.calls.end(clientKey, Date.now());
   if (reply.kind === "failed") {
     if (known !== null) [known.askedMs, known.refused] = [null, known.refused + refusedFromMemory];
     return withoutLimiter(step, reply.reason, reply.message);
@@ -106,7 +112,7 @@ async function decided(step: Step, known: KnownBlock | null): Promise<AdmitVerdi
 /** Growing, and together the limiter's patience: most calls are answered within a few milliseconds. */
 const overhearPausesMs = [4, 8, 16, 32, 64, 126] as const;
 
-/** Waits, on timers of its own, for the word that another request is about to leave in memory. */
+/** Waits, on timers of its own, for the word that another request is about to leave in memory, or for its turn to ask. */
 async function overheard(step: Step): Promise<AdmitVerdict> {
   const { memory } = step.context;
   for (const pauseMs of overhearPausesMs) {
@@ -114,7 +120,8 @@ async function overheard(step: Step): Promise<AdmitVerdict> {
     const nowMs = Date.now();
     const known = memory.find(step.clientKey, step.policy, nowMs);
     if (known !== null && isFresh(known, nowMs)) return remembered(step, known, nowMs);
-    if (known === null || !isAsked(known, nowMs)) return decided(step, known);
+    if (!mustWait(step, known, nowMs)) return decided(step, known);
+    if (pauseMs === overhearPausesMs.at(-1) && known === null) return decided(step, null);
   }
   return withoutLimiter(step, "slow", `no answer within ${limiterPatienceMs} ms`);
 }

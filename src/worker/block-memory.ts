@@ -5,6 +5,8 @@
 import { BoundedMap } from "../shared/bounded-map.ts";
 import type { LimitPolicy } from "../shared/contract.ts";
 import { routeClasses } from "../shared/route.ts";
+import { limiterPatienceMs } from "./limiter.ts";
+import { OpenCalls } from "./open-calls.ts";
 
 /** An operator's reset must work everywhere within a second. */
 export const rememberMs = 1000;
@@ -22,6 +24,7 @@ export interface KnownBlock {
 }
 
 export class BlockMemory {
+  readonly calls = new OpenCalls(limiterPatienceMs);
   readonly #known = new BoundedMap<string, KnownBlock>(blocksKept);
 
   /** A block that is not over as far as is known; it may be too old to act on. */

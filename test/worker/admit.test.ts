@@ -187,6 +187,32 @@ describe("a flood", () => {
     expect(isolate.counts).toEqual({ refused: 2, remembered: 199 });
   });
 
+  test("that begins with 1,000 requests at once is let pass up to the limit, and asks for little more than that", async () => {
+    const isolate = new Isolate();
+    const verdicts = await Promise.all(Array.from({ length: 1000 }, () => isolate.admit(rulesOf())));
+    expect(verdicts.filter((verdict) => verdict.kind === "admitted" && verdict.headers !== null)).toHaveLength(100);
+    expect(verdicts.filter((verdict) => verdict.kind === "refused")).toHaveLength(900);
+    expect(isolate.callTimesMs.length).toBeLessThanOrEqual(200);
+    expect(isolate.mostInFlight).toBeLessThanOrEqual(64);
+  });
+
+  test("of a client with a large limit is let through in turns, to the last request", async () => {
+    const isolate = new Isolate();
+    const rules = rulesOf({ requests: 10_000 });
+    const verdicts = await Promise.all(Array.from({ length: 300 }, () => isolate.admit(rules)));
+    expect(verdicts.every((verdict) => verdict.kind === "admitted" && verdict.headers !== null)).toBe(true);
+  });
+
+  test("calls that never end, since their requests were torn down, keep nobody waiting", async () => {
+    vi.useFakeTimers({ toFake: ["Date", "setTimeout", "clearTimeout"], now: start });
+    const isolate = new Isolate();
+    for (let index = 0; index < 64; index += 1) isolate.memory.calls.begin("203.0.113.7", start);
+    expect(isolate.memory.calls.isFull("203.0.113.7", start)).toBe(true);
+    vi.setSystemTime(start + limiterPatienceMs + 1);
+    expect((await isolate.admit(rulesOf())).kind).toBe("admitted");
+    expect(isolate.memory.calls.isFull("203.0.113.7", start + limiterPatienceMs + 1)).toBe(false);
+  });
+
   test("an operator's reset works at once in the isolate that made it and within a second in every other", async () => {
     const [here, there] = [new Isolate(), new Isolate()];
     const rules = rulesOf();
