@@ -38,7 +38,17 @@ export default defineConfig({
         test: {
           name: "workerd",
           include: ["test/worker/**/*.test.ts", "test/durable/**/*.test.ts"],
+          exclude: ["**/*.socket.test.ts"],
           testTimeout: 20_000,
+        },
+      },
+      {
+        // A part of the Worker in workerd, seen from outside over real sockets.
+        test: {
+          name: "socket",
+          include: ["test/worker/**/*.socket.test.ts"],
+          testTimeout: 20_000,
+          hookTimeout: 60_000,
         },
       },
       {

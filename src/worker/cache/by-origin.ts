@@ -112,7 +112,7 @@ async function together(question: Question, held: Held): Promise<CacheResult> {
   const forward = forwardReason(question, held);
   // Who wants something newer than now can't take what was asked for before; who wants nothing stored leads nobody.
   const joins = !terms.noCache && terms.maxAgeS !== 0 && !terms.noStore && (apart.peek(key) ?? 0) <= startMs;
-  if (!joins) return arrived(request, await ask(question, held, null), forward, context.nowMs());
+  if (!joins) return arrived(request, await askAlone(question, held), forward, context.nowMs());
 
   const current = flights.current(key, startMs);
   if (current !== null) {
@@ -121,7 +121,7 @@ async function together(question: Question, held: Held): Promise<CacheResult> {
     if (landing !== null && landing.kind !== "apart" && isFor(question, landing, nowMs))
       return joined(request, landing, nowMs);
     if (flights.current(key, nowMs) !== null)
-      return arrived(request, await ask(question, held, null), forward, context.nowMs());
+      return arrived(request, await askAlone(question, held), forward, context.nowMs());
   }
   return arrived(request, await lead(question, held), forward, context.nowMs());
 }
@@ -132,6 +132,12 @@ function isFor(question: Question, landing: Exclude<Landing, { kind: "apart" }>,
   if (!sameSelection(selectionOf(question.headers, landing.names), landing.selection)) return false;
   if (landing.how === "stand-in") return mayStandIn(landing.answer, question.terms, question.credentials, nowMs);
   return reuse(landing.answer, question.terms, question.credentials, nowMs) === "fresh";
+}
+
+async function askAlone(question: Question, held: Held): Promise<Arrival> {
+  const arrival = await ask(question, held, null);
+  if (arrival.storing !== null) question.context.waitUntil(arrival.storing);
+  return arrival;
 }
 
 function lead(question: Question, held: Held): Promise<Arrival> {
@@ -205,10 +211,12 @@ async function ask(question: Question, held: Held, flight: Flight | null): Promi
     return { ...nothing, landing, forwardStatus };
   }
   if (fetched.kind === "apart") {
+    const nothingKept: Arrival = { ...nothing, response: fetched.response, forwardStatus: fetched.response.status };
+    // That one client wanted nothing kept says nothing about the resource.
+    if (terms.noStore) return nothingKept;
     context.cache.apart.set(flightKey(question), context.nowMs() + apartMs, 1024);
     // What the origin says now has replaced what was stored, even if it may not be stored itself (RFC 9111 §4.3.3).
-    const storing = held.answer !== null && !fetched.refused ? forget(question) : null;
-    return { ...nothing, response: fetched.response, forwardStatus: fetched.response.status, storing };
+    return { ...nothingKept, storing: held.answer !== null && !fetched.refused ? forget(question) : null };
   }
   return keptArrival(question, held, fetched, flight?.outdated === true || request.method !== "GET");
 }
@@ -257,18 +265,23 @@ async function forget(question: Question): Promise<void> {
 
 // ── Passing ──────────────────────────────────────────────────────────────────────────────────────
 
-/** HEAD, parts, and what only the origin can judge: sent on as they came, nothing of it kept. */
+/** HEAD, parts, and what only the origin can judge: nothing of the answer is kept. */
 async function passed(question: Question, held: Held): Promise<CacheResult> {
   const { request, context, origin, terms, credentials } = question;
   const nowMs = context.nowMs();
   const standIn = held.answer !== null && mayStandIn(held.answer, terms, credentials, nowMs);
-  const { response, verdict } = await origin(request.headers, { shared: false, standIn });
+  const head =
+    request.method === "HEAD" && !request.headers.has("if-match") && !request.headers.has("if-unmodified-since");
+  // What may change a stored answer is asked for as one that may be stored.
+  const { response, verdict } = await origin(head ? question.headers : request.headers, { shared: head, standIn });
   if (held.answer !== null && standIn && (verdict === "failed" || response.status >= 500)) {
     await response.body?.cancel();
     return stale(request, held.answer, nowMs, "stale-if-error");
   }
-  if (request.method === "HEAD" && response.status === 200 && held.answer !== null && held.slot !== null) {
-    context.waitUntil(afterHead(question, held.slot, held.answer, response.headers));
+  const { slot } = held;
+  const speaksOfIt = head && slot !== null && unaccounted(question.headers.keys(), slot.names).length === 0;
+  if (speaksOfIt && response.status === 200 && verdict === "ok" && held.answer !== null) {
+    context.waitUntil(afterHead(question, slot, held.answer, response.headers));
   }
   const forward = request.method === "HEAD" ? forwardReason(question, held) : "bypass";
   const landing: Landing = { kind: "apart" };

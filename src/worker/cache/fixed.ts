@@ -81,6 +81,7 @@ async function together(question: Question, held: CachedAnswer | null): Promise<
     alone = flights.current(key, context.nowMs()) !== null;
   }
   const arrival = alone ? await ask(question, held, null) : await lead(question, held);
+  if (alone && arrival.storing !== null) context.waitUntil(arrival.storing);
   return arrived(request, arrival, held === null ? "uri-miss" : "stale", context.nowMs());
 }
 
