@@ -26,6 +26,8 @@ import { freshMs, LocalTable, refreshFromMs, refreshPatienceMs, serveStaleMs, ta
 const reportEveryMs = 1000;
 /** A report under way for longer than this has been lost with its maker. */
 const reportLostMs = 5000;
+/** After a refresh that did not come in time, requests don't wait for another one for so long. */
+const impatientMs = 1000;
 /** Failures that make a suspect are told at once, at most so often in a second. */
 const urgentPerSecond = 10;
 /** Key of the last good table in KV. */
@@ -51,6 +53,7 @@ export class Edge {
   #refreshing: { since: number; done: Promise<void> } | null = null;
   #flushDueMs: number | null = null;
   #urgent: { second: number; told: number } = { second: 0, told: 0 };
+  #patientAgainMs = 0;
   #kvAsked = false;
   secretHeaders: Readonly<Record<string, Readonly<Record<string, string>>>>;
 
@@ -84,8 +87,10 @@ export class Edge {
     const age = this.table.ageMs(nowMs);
     if (age < Math.min(refreshFromMs, maxAgeMs)) return;
     const refresh = this.report(region, waitUntil);
-    if (age < maxAgeMs) return;
+    if (age < maxAgeMs || nowMs < this.#patientAgainMs) return;
     await Promise.race([refresh, new Promise((resolve) => setTimeout(resolve, refreshPatienceMs))]);
+    // A registry that just kept somebody waiting in vain would keep the next one waiting as well.
+    if (this.table.ageMs(Date.now()) >= maxAgeMs) this.#patientAgainMs = Date.now() + impatientMs;
     if (this.table.ageMs(Date.now()) >= serveStaleMs) await this.#startFromKv();
   }
 

@@ -1,0 +1,298 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { readConfig } from "../../../src/shared/config/read.ts";
+import type { Config } from "../../../src/shared/config/config.ts";
+import type { AttemptReport, PickReply, PickRequest } from "../../../src/shared/contract.ts";
+import { emptyMemory, Fleet } from "../../../src/shared/fleet/fleet.ts";
+import type { FleetMemory } from "../../../src/shared/fleet/fleet.ts";
+import { withPatch, withState } from "../../../src/shared/fleet/overlay.ts";
+import { rankServers } from "../../../src/shared/fleet/preference.ts";
+import { maxRegions, Records } from "../../../src/shared/fleet/records.ts";
+import { nextProbeMs } from "../../../src/shared/fleet/schedule.ts";
+import { substanceOf } from "../../../src/shared/fleet/table.ts";
+import type { Outcome } from "../../../src/shared/outcome.ts";
+import { success } from "../../../src/shared/outcome.ts";
+import { seededRng } from "../../../src/shared/rng.ts";
+
+const start = 1_000_000_000;
+
+function configOf(servers: readonly Record<string, unknown>[], settings: Record<string, unknown> = {}): Config {
+  const reading = readConfig({ BACKEND_SERVERS: servers, CONFIG: settings });
+  if (!reading.ok) throw new Error(JSON.stringify(reading.faults));
+  return reading.config;
+}
+
+const three = [
+  { url: "https://a.example.com", name: "a" },
+  { url: "https://b.example.com", name: "b" },
+  { url: "https://c.example.com", name: "c" },
+];
+
+function fleetOf(config = configOf(three), memory: FleetMemory = emptyMemory): Fleet {
+  return new Fleet(config, memory, new Records(), start);
+}
+
+const now = (nowMs: number) => ({ nowMs, rng: seededRng(7) });
+
+function asking(given: Partial<PickRequest> = {}): PickRequest {
+  return {
+    routeId: "POST /v1/images/generations",
+    routeClass: "generate",
+    model: null,
+    affinityKey: null,
+    taskId: null,
+    edgeRegion: "local",
+    ...given,
+  };
+}
+
+function names(reply: PickReply): string[] {
+  return reply.kind === "picked" ? reply.candidates.map(({ name }) => name) : [];
+}
+
+function ended(backend: string, given: Partial<AttemptReport> = {}): AttemptReport {
+  return {
+    backend,
+    routeClass: "generate",
+    edgeRegion: "local",
+    outcome: success,
+    latencyMs: 1000,
+    responseBytes: 0,
+    learned: null,
+    ...given,
+  };
+}
+
+const broken: Outcome = { kind: "backend_fault", executed: "unknown", seenByProbe: true, reason: "reset" };
+
+describe("the fleet's leases", () => {
+  test("make the number in flight at every moment, through picks, moves, repeated releases and time (10,000 random events)", () => {
+    const event = fc.record({
+      what: fc.constantFrom("pick", "settle", "move", "renew", "wait"),
+      which: fc.nat(30),
+      waitMs: fc.nat(40_000),
+    });
+    fc.assert(
+      fc.property(fc.array(event, { minLength: 50, maxLength: 100 }), (events) => {
+        const fleet = fleetOf();
+        const live = new Map<string, { backend: string; untilMs: number; orphaned: boolean }>();
+        const ids: string[] = [];
+        let nowMs = start;
+        for (const [serial, { what, which, waitMs }] of events.entries()) {
+          const id = ids[which % Math.max(1, ids.length)] ?? "none";
+          const lease = live.get(id);
+          if (what === "pick") {
+            const reply = fleet.pick(asking(), `l${serial}`, null, now(nowMs));
+            ids.push(`l${serial}`);
+            live.set(`l${serial}`, { backend: names(reply)[0] as string, untilMs: nowMs + 90_000, orphaned: false });
+          } else if (what === "settle") {
+            fleet.settle({ leaseId: id, report: ended(lease?.backend ?? "a"), moveTo: null, orphaned: false }, nowMs);
+            live.delete(id);
+          } else if (what === "move" && lease !== undefined && !lease.orphaned) {
+            const to = lease.backend === "b" ? "c" : "b";
+            fleet.settle(
+              {
+                leaseId: id,
+                report: ended(lease.backend, { outcome: { ...success, kind: "capacity" } }),
+                moveTo: to,
+                orphaned: false,
+              },
+              nowMs,
+            );
+            lease.backend = to;
+          } else if (what === "renew" && lease !== undefined && !lease.orphaned) {
+            expect(fleet.renew(id, lease.backend, "generate", nowMs).known).toBe(true);
+            lease.untilMs = nowMs + 90_000;
+          } else if (what === "wait") {
+            nowMs += waitMs;
+            fleet.tick(nowMs);
+            for (const [key, { untilMs }] of live) if (untilMs <= nowMs) live.delete(key);
+          }
+          for (const name of ["a", "b", "c"]) {
+            const expected = [...live.values()].filter((held) => held.backend === name).length;
+            expect(fleet.leases.inFlight(name)).toBe(expected);
+          }
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test("fill a backend up to maxInFlight and then answer no_capacity with a time to wait", () => {
+    const fleet = fleetOf(configOf(three.map((server) => ({ ...server, maxInFlight: 2 }))));
+    for (let index = 0; index < 6; index += 1)
+      expect(names(fleet.pick(asking(), `l${index}`, null, now(start)))).not.toEqual([]);
+    const full = fleet.pick(asking(), "l6", null, now(start));
+    expect(full).toMatchObject({ kind: "none", reason: "no_capacity" });
+    expect(full.kind === "none" && full.retryAfterS >= 1 && full.retryAfterS <= 30).toBe(true);
+    fleet.settle({ leaseId: "l0", report: ended("a"), moveTo: null, orphaned: false }, start);
+    expect(names(fleet.pick(asking(), "l7", null, now(start)))).toHaveLength(1);
+  });
+
+  test("of an abandoned request last until the class's p95 on that backend has passed", () => {
+    const fleet = fleetOf();
+    for (let index = 0; index < 100; index += 1) {
+      fleet.settle(
+        { leaseId: `s${index}`, report: ended("a", { latencyMs: 10_000 }), moveTo: null, orphaned: false },
+        start,
+      );
+    }
+    fleet.pick(asking(), "gone", null, now(start));
+    const held = [...["a", "b", "c"]].find((name) => fleet.leases.inFlight(name) === 1) as string;
+    fleet.settle(
+      {
+        leaseId: "gone",
+        report: ended("a", { latencyMs: 4000, outcome: { ...success, kind: "aborted" } }),
+        moveTo: null,
+        orphaned: true,
+      },
+      start,
+    );
+    fleet.tick(start + 5500);
+    expect(fleet.leases.inFlight(held)).toBe(1);
+    fleet.tick(start + 6500);
+    expect(fleet.leases.inFlight(held)).toBe(0);
+  });
+});
+
+describe("proof of life", () => {
+  test("is needed again 5 s after the last sign, and at once after a transport failure", () => {
+    const fleet = fleetOf();
+    const proofs = (nowMs: number): Record<string, boolean> => {
+      const reply = fleet.pick(asking(), `p${nowMs}`, null, now(nowMs));
+      return Object.fromEntries(
+        reply.kind === "picked" ? reply.candidates.map(({ name, needsProof }) => [name, needsProof]) : [],
+      );
+    };
+    expect(proofs(start)).toEqual({ a: true, b: true, c: true });
+    fleet.probed({ backend: "a", ok: true, reason: "ok", latencyMs: 3, alive: true }, start);
+    fleet.settle({ leaseId: "x", report: ended("b"), moveTo: null, orphaned: false }, start);
+    expect(proofs(start + 5000)).toEqual({ a: false, b: false, c: true });
+    fleet.settle(
+      { leaseId: "y", report: ended("a", { outcome: broken }), moveTo: null, orphaned: false },
+      start + 5000,
+    );
+    expect(proofs(start + 5000)).toMatchObject({ a: true, b: false });
+    expect(proofs(start + 5001)).toMatchObject({ b: true });
+  });
+});
+
+describe("what a backend taught", () => {
+  test("about a route it doesn't have is remembered for an hour, and a pattern never", () => {
+    const fleet = fleetOf();
+    const refused = (refusedRouteId: string): void => {
+      fleet.settle(
+        {
+          leaseId: refusedRouteId,
+          report: ended("a", { learned: { dialect: "flat-2", refusedRouteId } }),
+          moveTo: null,
+          orphaned: false,
+        },
+        start,
+      );
+    };
+    refused("POST /v1/videos/generations");
+    refused("GET /test/*");
+    expect(fleet.backend("a")).toMatchObject({ dialect: "flat-2", refusedRoutes: ["POST /v1/videos/generations"] });
+    expect(names(fleet.pick(asking({ routeId: "POST /v1/videos/generations" }), "v", null, now(start)))).not.toContain(
+      "a",
+    );
+    fleet.probed({ backend: "a", ok: true, reason: "ok", latencyMs: 1, alive: true }, start + 3_600_000);
+    expect(fleet.backend("a")?.refusedRoutes).toEqual([]);
+  });
+
+  test("stays when operators or a deployment change the fleet around it", () => {
+    const fleet = fleetOf();
+    fleet.modelsRead("a", [{ id: "m", object: "model", owned_by: "x" }], start);
+    fleet.reform(configOf(three.slice(0, 2)), fleet.overlay, fleet.overrides, start + 1);
+    expect(fleet.backends.map(({ name }) => name)).toEqual(["a", "b"]);
+    expect(fleet.backend("a")?.models).toEqual(["m"]);
+    expect(fleet.table(start + 1).models?.entries.map(({ id }) => id)).toEqual(["m"]);
+  });
+});
+
+describe("operators' states", () => {
+  test("draining takes no new requests and lets those in flight end; disabled is not even probed", () => {
+    const fleet = fleetOf();
+    fleet.pick(asking(), "l", null, now(start));
+    const held = fleet.backends.find(({ name }) => fleet.leases.inFlight(name) === 1)!.name;
+    fleet.reform(fleet.config, withState(fleet.overlay, held, "draining"), fleet.overrides, start);
+    for (let index = 0; index < 20; index += 1)
+      expect(names(fleet.pick(asking(), `n${index}`, null, now(start)))).not.toContain(held);
+    expect(fleet.leases.inFlight(held)).toBe(1);
+    expect(fleet.dueProbes(start)).toContain(held);
+    fleet.reform(fleet.config, withState(fleet.overlay, held, "disabled"), fleet.overrides, start);
+    expect(fleet.dueProbes(start)).not.toContain(held);
+    expect(nextProbeMs(fleet.backend(held)!, 0, fleet.config.HEALTH_CHECK, fleet.config.WATCH)).toBeNull();
+  });
+});
+
+describe("the table", () => {
+  test("of equal substance is equal for storage, whatever the load", () => {
+    const fleet = fleetOf();
+    const before = substanceOf(fleet.table(start).backends, 0);
+    fleet.pick(asking(), "l", null, now(start));
+    const loaded = fleet.table(start + 1000);
+    expect(loaded.backends.some(({ inFlight }) => inFlight === 1)).toBe(true);
+    expect(substanceOf(loaded.backends, 0)).toBe(before);
+    const patched = withPatch(fleet.overlay, fleet.backend("a")!.config, { weight: 9 });
+    fleet.reform(fleet.config, patched, fleet.overrides, start + 2000);
+    expect(substanceOf(fleet.table(start + 2000).backends, 0)).not.toBe(before);
+  });
+
+  test("is the same object while nothing has changed, and a new version at once when its substance has", () => {
+    const fleet = fleetOf();
+    const table = fleet.table(start);
+    expect(fleet.table(start + 60_000)).toBe(table);
+    fleet.modelsRead("a", [], start + 60_000);
+    expect(fleet.table(start + 60_000).version).toBeGreaterThan(table.version);
+  });
+});
+
+describe("the preference", () => {
+  test("orders servers by health, then by what the region asked for measured", () => {
+    const fleet = fleetOf();
+    const measured = (backend: string, region: string, latencyMs: number): void => {
+      fleet.settle(
+        {
+          leaseId: `${backend}${region}`,
+          report: ended(backend, { edgeRegion: region, latencyMs }),
+          moveTo: null,
+          orphaned: false,
+        },
+        start,
+      );
+    };
+    measured("a", "HKG", 300);
+    measured("b", "HKG", 100);
+    measured("a", "LAX", 20);
+    measured("b", "LAX", 200);
+    const order = (region: string | null): string[] =>
+      rankServers(fleet, region, start).servers.map(({ name }) => name);
+    expect(order("HKG")).toEqual(["b", "a", "c"]);
+    expect(order("LAX")).toEqual(["a", "b", "c"]);
+    fleet.probed({ backend: "b", ok: true, reason: "ok", latencyMs: 1, alive: true }, start);
+    fleet.probed({ backend: "a", ok: false, reason: "unreachable", latencyMs: null, alive: false }, start);
+    expect(order("LAX")[2]).toBe("a");
+  });
+
+  test("keeps at most so many regions apart", () => {
+    const records = new Records();
+    for (let index = 0; index < 100; index += 1) records.record(ended("a", { edgeRegion: `R${index}` }), start);
+    expect(records.regions()).toHaveLength(maxRegions);
+    expect(records.summary("a", null, "hour", start).requests).toBe(100);
+    expect(records.summary("a", "other", "hour", start).requests).toBe(100 - maxRegions);
+  });
+
+  test("survives storage, and forgets a backend that left with all its rows", () => {
+    const records = new Records();
+    records.record(ended("a"), start);
+    records.record(ended("b"), start);
+    const rows = records.drainChanges(start, new Set(["a", "b"]));
+    const restored = Records.restore(rows.filter(({ value }) => value !== null));
+    expect(restored.summary("a", null, "day", start)).toEqual(records.summary("a", null, "day", start));
+    const gone = restored.drainChanges(start, new Set(["a"]));
+    expect(gone.filter(({ series }) => series.startsWith("b|")).every(({ value }) => value === null)).toBe(true);
+    expect(restored.summary("b", null, "day", start).requests).toBe(0);
+  });
+});
