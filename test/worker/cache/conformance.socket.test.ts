@@ -2,7 +2,7 @@
  * The conformance table over real sockets: a client, the cache step in workerd, a scripted origin. Each row runs with the Cache API and with the
  * isolate's own memory as the store. The clock is the test's; nothing waits.
  */
-import { Agent, request as httpRequest } from "node:http";
+import type { ExpectStatic } from "vitest";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Case, ExpectedFields, OriginSays, Step } from "./cases/case.ts";
 import { startMs } from "./cases/case.ts";
@@ -13,25 +13,22 @@ import { storing } from "./cases/storing.ts";
 import { validation } from "./cases/validation.ts";
 import type { FixtureHost } from "./fixture-host.ts";
 import { startFixture } from "./fixture-host.ts";
+import type { Received } from "./raw-client.ts";
+import { RawClient } from "./raw-client.ts";
 import { ScriptedOrigin } from "./scripted-origin.ts";
-
-interface Received {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  readonly body: string;
-}
 
 let origin: ScriptedOrigin;
 let edge: FixtureHost;
-const agent = new Agent({ keepAlive: true, maxSockets: 16 });
+let client: RawClient;
 
 beforeAll(async () => {
   origin = await ScriptedOrigin.start();
   edge = await startFixture(origin.url);
+  client = new RawClient(edge.url, 16);
 });
 
 afterAll(async () => {
-  agent.destroy();
+  client?.close();
   await edge?.stop();
   await origin?.stop();
 });
@@ -56,13 +53,7 @@ for (const storeName of ["api", "memory"] as const) {
   });
 }
 
-async function runStep(
-  expect: typeof import("vitest").expect,
-  prefix: string,
-  step: Step,
-  label: string,
-  store: string,
-): Promise<void> {
+async function runStep(expect: ExpectStatic, prefix: string, step: Step, label: string, store: string): Promise<void> {
   const nowMs = startMs + (step.at ?? 0) * 1000;
   const answers: readonly OriginSays[] = step.origin === undefined ? [] : [step.origin].flat();
   const deadline = Date.now() + 5000;
@@ -80,7 +71,7 @@ async function runStep(
 }
 
 function check(
-  expect: typeof import("vitest").expect,
+  expect: ExpectStatic,
   step: Step,
   received: Received,
   asked: ReturnType<ScriptedOrigin["asked"]>,
@@ -99,7 +90,7 @@ function check(
 }
 
 function expectFields(
-  expect: typeof import("vitest").expect,
+  expect: ExpectStatic,
   fields: Received["headers"],
   expected: ExpectedFields,
   whose: string,
@@ -114,28 +105,9 @@ function expectFields(
 
 function ask(target: string, step: Step, nowMs: number, store: string): Promise<Received> {
   const told = { now: String(nowMs), rule: step.rule, generation: step.generation, host: step.host, store };
-  const headers: Record<string, string | string[]> = {};
+  const headers: Record<string, string | readonly string[]> = {};
   for (const [name, value] of Object.entries(told)) if (value !== undefined) headers[`x-test-${name}`] = value;
-  for (const [name, value] of Object.entries(step.headers ?? {}))
-    headers[name] = typeof value === "string" ? value : [...value];
-  if (step.body !== undefined) headers["content-length"] = String(Buffer.byteLength(step.body));
-  return new Promise((resolve, reject) => {
-    const outgoing = httpRequest(
-      { host: edge.url.hostname, port: edge.url.port, path: target, method: step.method ?? "GET", headers, agent },
-      (incoming) => {
-        const chunks: Buffer[] = [];
-        incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
-        incoming.on("error", reject);
-        incoming.on("end", () =>
-          resolve({
-            status: incoming.statusCode ?? 0,
-            headers: incoming.headers,
-            body: Buffer.concat(chunks).toString("utf8"),
-          }),
-        );
-      },
-    );
-    outgoing.on("error", reject);
-    outgoing.end(step.body);
-  });
+  Object.assign(headers, step.headers);
+  const body = step.body === undefined ? {} : { body: step.body };
+  return client.ask(target, { method: step.method ?? "GET", headers, ...body });
 }

@@ -31,6 +31,7 @@ interface Script {
 export class ScriptedOrigin {
   readonly #scripts = new Map<string, Script>();
   readonly #server: Server;
+  #arrival = Promise.withResolvers<void>();
 
   private constructor(server: Server) {
     this.#server = server;
@@ -59,6 +60,11 @@ export class ScriptedOrigin {
     return this.#script(prefix).asked;
   }
 
+  /** Settles at the next request, whatever its target. */
+  nextRequest(): Promise<void> {
+    return this.#arrival.promise;
+  }
+
   async stop(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
@@ -75,6 +81,8 @@ export class ScriptedOrigin {
     const target = request.url ?? "/";
     const script = this.#script(`/${target.split(/[/?]/)[1]}`);
     script.asked.push({ method: request.method ?? "", target, headers: request.headers as Record<string, string> });
+    this.#arrival.resolve();
+    this.#arrival = Promise.withResolvers<void>();
     request.resume();
     const next = script.answers.length > 1 ? script.answers.shift() : script.answers[0];
     const answer = next ?? { status: 599, body: "the test has no answer for this" };

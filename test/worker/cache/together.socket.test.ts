@@ -1,0 +1,202 @@
+/** Many at once, clients that vanish and origins that die: over real sockets, in one isolate. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { FixtureHost } from "./fixture-host.ts";
+import { startFixture } from "./fixture-host.ts";
+import type { Received } from "./raw-client.ts";
+import { RawClient } from "./raw-client.ts";
+import { ScriptedOrigin } from "./scripted-origin.ts";
+
+let origin: ScriptedOrigin;
+let edge: FixtureHost;
+let client: RawClient;
+
+beforeAll(async () => {
+  origin = await ScriptedOrigin.start();
+  edge = await startFixture(origin.url);
+  client = new RawClient(edge.url, 600);
+});
+
+afterAll(async () => {
+  client?.close();
+  await edge?.stop();
+  await origin?.stop();
+});
+
+/** Settles when the origin has been asked so often. */
+async function askedFor(prefix: string, times: number): Promise<void> {
+  while (origin.asked(prefix).length < times) await origin.nextRequest();
+}
+
+function sources(answers: readonly Received[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { headers } of answers) {
+    const source = String(headers["x-test-source"]);
+    counts[source] = (counts[source] ?? 0) + 1;
+  }
+  return counts;
+}
+
+const fixed = { "x-test-rule": "60", "x-test-store": "memory" };
+
+for (const store of ["memory", "api"]) {
+  test(`500 concurrent cold GETs of a route with a lifetime are one request at the origin (store: ${store})`, async () => {
+    const prefix = `/crowd-${store}`;
+    const opened = Promise.withResolvers<void>();
+    origin.expect(prefix, Date.now(), { body: "one", after: opened.promise });
+    const headers = { "x-test-rule": "60", "x-test-store": store };
+    const waiting = Array.from({ length: 500 }, () => client.ask(`${prefix}/x`, { headers }));
+    await askedFor(prefix, 1);
+    // Those who are late find it stored: a hit instead of a wait.
+    opened.resolve();
+    const answers = await Promise.all(waiting);
+    expect(new Set(answers.map(({ status, body }) => `${status} ${body}`))).toEqual(new Set(["200 one"]));
+    expect(origin.asked(prefix).length).toBe(1);
+    expect(sources(answers).miss).toBe(1);
+  });
+}
+
+test("concurrent GETs of a route that obeys its origin are one request, if the answer may be shared", async () => {
+  const opened = Promise.withResolvers<void>();
+  origin.expect("/declared", Date.now(), {
+    headers: { "cache-control": "max-age=60" },
+    body: "one",
+    after: opened.promise,
+  });
+  const headers = { "x-test-store": "memory" };
+  const waiting = Array.from({ length: 50 }, () => client.ask("/declared/x", { headers }));
+  await askedFor("/declared", 1);
+  opened.resolve();
+  expect(new Set((await Promise.all(waiting)).map(({ body }) => body))).toEqual(new Set(["one"]));
+  expect(origin.asked("/declared").length).toBe(1);
+});
+
+test("concurrent GETs of what may not be shared each get an answer of their own", async () => {
+  const opened = Promise.withResolvers<void>();
+  origin.expect("/private", Date.now(), {
+    headers: { "cache-control": "private" },
+    body: "own",
+    after: opened.promise,
+  });
+  const waiting = Array.from({ length: 20 }, () => client.ask("/private/x", { headers: { "x-test-store": "memory" } }));
+  await askedFor("/private", 1);
+  opened.resolve();
+  expect((await Promise.all(waiting)).map(({ body }) => body)).toEqual(Array.from({ length: 20 }, () => "own"));
+  expect(origin.asked("/private").length).toBe(20);
+});
+
+test("clients with different Authorization never wait for each other's answer", async () => {
+  const opened = Promise.withResolvers<void>();
+  origin.expect("/whose", Date.now(), { headers: { "cache-control": "max-age=60" }, body: "x", after: opened.promise });
+  const waiting = ["a", "b", "c"].map((who) =>
+    client.ask("/whose/x", { headers: { "x-test-store": "memory", authorization: `Bearer ${who}` } }),
+  );
+  await askedFor("/whose", 3);
+  opened.resolve();
+  expect(sources(await Promise.all(waiting))).toEqual({ miss: 3 });
+});
+
+test("a failing origin is asked once by a crowd at a route with a lifetime", async () => {
+  const opened = Promise.withResolvers<void>();
+  origin.expect("/broken", Date.now(), { status: 503, body: "broken", after: opened.promise });
+  const waiting = Array.from({ length: 50 }, () => client.ask("/broken/x", { headers: fixed }));
+  await askedFor("/broken", 1);
+  opened.resolve();
+  const answers = await Promise.all(waiting);
+  expect(new Set(answers.map(({ status, body }) => `${status} ${body}`))).toEqual(new Set(["503 broken"]));
+  // Who came after the end of the first asks again: failures are not stored.
+  expect(origin.asked("/broken").length).toBeLessThanOrEqual(3);
+});
+
+test("the reset of the client that made the request takes nothing from those who wait for it", async () => {
+  const opened = Promise.withResolvers<void>();
+  origin.expect("/reset", Date.now(), { body: "one", after: opened.promise });
+  const maker = client.begin("/reset/x", { headers: fixed });
+  const ended = new Promise((resolve) => maker.on("error", resolve));
+  await askedFor("/reset", 1);
+  const waiting = Array.from({ length: 10 }, () => client.ask("/reset/x", { headers: fixed }));
+  maker.socket?.resetAndDestroy();
+  await ended;
+  opened.resolve();
+  expect((await Promise.all(waiting)).map(({ status, body }) => `${status} ${body}`)).toEqual(
+    waiting.map(() => "200 one"),
+  );
+  expect((await client.ask("/reset/x", { headers: fixed })).headers["x-test-source"]).toBe("hit");
+  expect(origin.asked("/reset").length).toBe(1);
+});
+
+test("who has waited too long asks for itself, and whoever comes then waits for that one", async () => {
+  const never = Promise.withResolvers<void>();
+  const headers = { "x-test-rule": "60", "x-test-store": "impatient" };
+  origin.expect("/hung", Date.now(), { body: "late", after: never.promise }, { body: "one" });
+  const maker = client.begin("/hung/x", { headers });
+  maker.on("error", () => undefined);
+  await askedFor("/hung", 1);
+  const second = await client.ask("/hung/x", { headers });
+  expect(second).toMatchObject({ status: 200, body: "one" });
+  expect((await client.ask("/hung/x", { headers })).headers["x-test-source"]).toBe("hit");
+  expect(origin.asked("/hung").length).toBe(2);
+  maker.destroy();
+  never.resolve();
+});
+
+test("with the origin dead, what is stale is served within 50 ms and says so", async () => {
+  const startMs = Date.now();
+  const at = (seconds: number) => ({ ...fixed, "x-test-now": String(startMs + seconds * 1000) });
+  origin.expect("/dead", startMs, { body: "one" });
+  await client.ask("/dead/x", { headers: at(0) });
+  origin.expect("/dead", startMs, { cut: "before" });
+  const took: number[] = [];
+  // Within stale-while-revalidate, at the first failure after it, and while the failure is remembered.
+  for (const seconds of [70, 130, 200, 201, 3600, 3601, 86_000]) {
+    const begin = performance.now();
+    const answer = await client.ask("/dead/x", { headers: at(seconds) });
+    took.push(performance.now() - begin);
+    expect(answer).toMatchObject({ status: 200, body: "one" });
+    expect(answer.headers["cache-status"]).toMatch(/stale/);
+  }
+  expect(took.sort((a, b) => a - b)[3]).toBeLessThan(50);
+});
+
+test("an answer over 10 MiB passes whole and is not stored, with a stated length or without", async () => {
+  for (const chunked of [false, true]) {
+    const prefix = `/large-${chunked}`;
+    const body = "x".repeat(10 * 1024 * 1024 + 1);
+    origin.expect(prefix, Date.now(), { body, chunked });
+    for (const times of [1, 2]) {
+      const answer = await client.ask(`${prefix}/x`, { headers: fixed });
+      expect(answer.body.length).toBe(body.length);
+      expect(origin.asked(prefix).length).toBe(times);
+    }
+  }
+});
+
+test("an answer of exactly 10 MiB is stored", async () => {
+  origin.expect("/limit", Date.now(), { body: "x".repeat(10 * 1024 * 1024) });
+  await client.ask("/limit/x", { headers: fixed });
+  expect((await client.ask("/limit/x", { headers: fixed })).headers["x-test-source"]).toBe("hit");
+});
+
+test("a change during a fetch keeps what that fetch brings from being stored", async () => {
+  const opened = Promise.withResolvers<void>();
+  const headers = { "cache-control": "max-age=60" };
+  origin.expect("/race", Date.now(), { headers, body: "before", after: opened.promise });
+  const reading = client.ask("/race/x", { headers: { "x-test-store": "memory" } });
+  await askedFor("/race", 1);
+  origin.expect("/race", Date.now(), { status: 204 });
+  await client.ask("/race/x", { method: "PUT", headers: { "x-test-store": "memory" }, body: "x" });
+  opened.resolve();
+  expect((await reading).body).toBe("before");
+  origin.expect("/race", Date.now(), { headers, body: "after" });
+  expect((await client.ask("/race/x", { headers: { "x-test-store": "memory" } })).body).toBe("after");
+});
+
+test("what was counted adds up: each answer is one of hit, miss, stale, collapsed, bypass", async () => {
+  const before = JSON.parse((await client.ask("/counters")).body) as Record<string, number>;
+  origin.expect("/counted", Date.now(), { body: "one" });
+  const ask = (rule: string) =>
+    client.ask("/counted/x", { headers: { "x-test-store": "memory", "x-test-rule": rule } });
+  for (const rule of ["60", "60", "60", "none"]) await ask(rule);
+  const after = JSON.parse((await client.ask("/counters")).body) as Record<string, number>;
+  const grown = Object.fromEntries(Object.keys(after).map((name) => [name, (after[name] ?? 0) - (before[name] ?? 0)]));
+  expect(grown).toEqual({ hit: 2, miss: 1, stale: 0, collapsed: 0, bypass: 1 });
+});
