@@ -1,6 +1,9 @@
 /**
  * Hot–cold lexicographic (Prequal, NSDI'24): a backend is hot if it has more in flight than the quantile of its pool. Among
  * the cold the lowest latency wins; if all are hot, the fewest in flight.
+ *
+ * Prequal's latency is that seen at the present number in flight. We keep one figure a backend, so it is scaled by the queue;
+ * as it stands it would shun an idle backend for what it took when it was crowded.
  */
 import { expectedLatencyMs } from "./load-score.ts";
 import { effectiveWeight, type Member } from "./member.ts";
@@ -23,7 +26,9 @@ export const hotCold: Policy = {
     const busyness = members.map((member) => member.inFlight / effectiveWeight(member));
     const threshold = quantile(busyness, hotQuantile);
     const scores = members.map((member, index) =>
-      busyness[index]! > threshold ? hotBase * (1 + busyness[index]!) : expectedLatencyMs(member, context),
+      busyness[index]! > threshold
+        ? hotBase * (1 + busyness[index]!)
+        : expectedLatencyMs(member, context) * (member.inFlight + 1),
     );
     const best = scores.reduce((least, score) => Math.min(least, score), Infinity);
     for (const [index, score] of scores.entries()) if (score <= best * latencyTolerance) scores[index] = best;
