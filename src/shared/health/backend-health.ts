@@ -137,10 +137,10 @@ function isCleared(health: BackendHealth): boolean {
   );
 }
 
-/** A suspicion lasts one probe's turn beyond the last fault: a backend that fails now and then must not blink. */
+/** A suspicion lasts while the last fault stands in the window: a backend that fails now and then must not blink. */
 function suspicionEndMs(health: BackendHealth, settings: HealthSettings): number {
   const faultMs = Math.max(health.sinceMs, health.lastFailure?.atMs ?? 0);
-  return faultMs + settings.HEALTH_CHECK.unhealthyInterval * msPerS;
+  return faultMs + settings.EJECTION.window * msPerS;
 }
 
 /** Nothing but time keeps an ejected backend from its return (visible failures) or from its trial (others). */

@@ -6,10 +6,11 @@
 import type { OutcomeTotals } from "./outcome-counts.ts";
 
 /**
- * Improbability that convicts, in nats: e^−16 is one in ten million. Each outcome asks the question anew, some ten
- * thousand independent times a day in a busy pool, and a pool in which all fail alike must come through weeks of that.
+ * Improbability that convicts, in nats: e^−12 is six in a million, and Chernoff's bound overstates it about tenfold. While all fail
+ * alike the question is asked some ten thousand independent times an hour, so one of them is wronged once in weeks. In a pool
+ * of two it takes 18 failures at one and none at the other, in a pool of four 9.
  */
-export const convictingNats = 16;
+export const convictingNats = 12;
 
 /** A difference of rates below this harms less than an ejection, however certain it is. */
 export const tolerableDifference = 0.1;
@@ -45,8 +46,12 @@ export function isOutlier(one: OutcomeTotals, rest: OutcomeTotals, minOutcomes: 
   return difference >= tolerableDifference && improbability(one, rest) >= convictingNats;
 }
 
-/** Whether so many failures in a row would be a surprise at the rest's rate of failure. Of a silent rest anything may be thought. */
-export function isSurprisingStreak(length: number, rest: OutcomeTotals): boolean {
-  if (rest.outcomes === 0 || rest.failures === 0) return true;
-  return -length * Math.log(rest.failures / rest.outcomes) >= convictingNats;
+/** Whether so many failures in a row would be a surprise at this rate of failure. */
+export function isSurprisingStreak(length: number, rate: number): boolean {
+  return rate === 0 || -length * Math.log(rate) >= convictingNats;
+}
+
+/** Of silence anything may be thought: it counts as no failures. */
+export function failureRate(total: OutcomeTotals): number {
+  return total.outcomes === 0 ? 0 : total.failures / total.outcomes;
 }

@@ -12,8 +12,8 @@
 import type { HealthState } from "../contract.ts";
 import { accusationMs, ejectedHealth, isUp, returnedHealth, stateDueMs, unprovenHealth } from "./backend-health.ts";
 import type { BackendHealth, HealthSettings } from "./backend-health.ts";
-import { isOutlier, isSurprisingStreak } from "./comparison.ts";
-import { addOutcomes, totalOf } from "./outcome-counts.ts";
+import { failureRate, isOutlier, isSurprisingStreak } from "./comparison.ts";
+import { addOutcomes, slotWidthMs, totalSince } from "./outcome-counts.ts";
 import type { OutcomeTotals } from "./outcome-counts.ts";
 
 export { mayBePicked, nextDueMs, weightShare } from "./backend-health.ts";
@@ -63,6 +63,8 @@ const msPerS = 1000;
 
 /** While it fails request after request, a backend is probed out of turn this often. */
 const askAgainMs = 1_000;
+/** Parts of the window over which success rates are compared: a good past must not hide a bad present for long. */
+const comparedShares = [1, 0.5];
 /** Others asked for proof that not all fail: one that passes suffices. */
 const othersAsked = 3;
 
@@ -96,11 +98,13 @@ class Round {
   readonly probeNow = new Set<string>();
   readonly #nowMs: number;
   readonly #settings: HealthSettings;
+  readonly #windowMs: number;
 
   constructor(pool: PoolHealth, nowMs: number, settings: HealthSettings) {
     this.pool = pool;
     this.#nowMs = nowMs;
     this.#settings = settings;
+    this.#windowMs = settings.EJECTION.window * msPerS;
   }
 
   // ── What is heard ─────────────────────────────────────────────────────────────────────────────
@@ -158,6 +162,18 @@ class Round {
     }
   }
 
+  /** With every request failing at all that are up, those ejected on the word of requests are no worse, and perhaps well again. */
+  #reinstateIfAllFailInRow(): void {
+    const all = Object.entries(this.pool);
+    const { consecutive } = this.#settings.EJECTION;
+    if (all.some(([, health]) => isUp(health) && health.consecutiveFailures < consecutive)) return;
+    for (const [name, health] of all) {
+      if (isUp(health) || health.ejection?.passive !== true) continue;
+      this.#put(name, { ...health, ejection: null, trialMs: null });
+      this.#move(name, "suspect", "all_fail_alike");
+    }
+  }
+
   outcomes(event: HealthEvent & { kind: "outcomes" }): void {
     const name = event.backend;
     const before = this.#of(name);
@@ -173,6 +189,7 @@ class Round {
         return;
       default:
         if (event.failures > 0) this.#doubt(name, health, event);
+        if (event.trailingFailures > 0) this.#reinstateIfAllFailInRow();
         this.#weighAccusation(name);
         this.settle(name);
     }
@@ -182,14 +199,13 @@ class Round {
     const nowMs = this.#nowMs;
     const { successes, failures, trailingFailures, seenByProbe, reason } = event;
     const fresh = successes > 0 || health.consecutiveFailures === 0;
-    const windowMs = this.#settings.EJECTION.window * msPerS;
     return {
       ...health,
       consecutiveFailures: trailingFailures + (successes > 0 ? 0 : health.consecutiveFailures),
       streakMs: trailingFailures === 0 ? null : fresh ? nowMs : health.streakMs,
       lastSuccessMs: successes > 0 && trailingFailures === 0 ? nowMs : health.lastSuccessMs,
       lastFailure: failures > 0 ? { atMs: nowMs, seenByProbe, reason } : health.lastFailure,
-      counts: isUp(health) ? addOutcomes(health.counts, successes, failures, windowMs, nowMs) : health.counts,
+      counts: isUp(health) ? addOutcomes(health.counts, successes, failures, this.#windowMs, nowMs) : health.counts,
     };
   }
 
@@ -283,25 +299,41 @@ class Round {
     this.#move(name, "ejected", `${charge}:${health.lastFailure?.reason ?? "unknown"}`);
   }
 
+  /** What its own requests say against it, compared with the others that are up. */
   #charge(name: string, health: BackendHealth): "consecutive_failures" | "success_rate" | null {
-    if (health.counts.length === 0) return null;
-    const { consecutive, minOutcomes, window } = this.#settings.EJECTION;
-    const own = totalOf(health.counts, window * msPerS, this.#nowMs);
+    const { consecutive, minOutcomes } = this.#settings.EJECTION;
     const isStreak = health.consecutiveFailures >= consecutive;
-    if (own.failures === 0 && !isStreak) return null;
+    if (health.counts.length === 0) return null;
+    if (!isStreak && totalSince(health.counts, this.#windowMs, this.#nowMs - this.#windowMs).failures === 0)
+      return null;
     const rest = this.#others(name).filter(([, its]) => isUp(its));
-    const restTotal = this.#sum(rest);
-    if (isStreak && isSurprisingStreak(health.consecutiveFailures, restTotal) && !failsInCompany(health, rest)) {
-      return "consecutive_failures";
+    if (isStreak && this.#failsAlone(health, rest)) return "consecutive_failures";
+    for (const share of comparedShares) {
+      const sinceMs = this.#nowMs - this.#windowMs * share;
+      const own = totalSince(health.counts, this.#windowMs, sinceMs);
+      if (isOutlier(own, this.#sum(rest, sinceMs), minOutcomes)) return "success_rate";
     }
-    return isOutlier(own, restTotal, minOutcomes) ? "success_rate" : null;
+    return null;
   }
 
-  #sum(members: readonly Member[]): OutcomeTotals {
+  /**
+   * Whether its failures in a row are its own. The rest is judged over the window and since the streak began, with and without the slot in which
+   * it began: what has just begun to befall all would be lost in a better past.
+   */
+  #failsAlone(health: BackendHealth, rest: readonly Member[]): boolean {
+    if (failsInCompany(health, rest)) return false;
+    const windowAgoMs = this.#nowMs - this.#windowMs;
+    const streakMs = Math.max(windowAgoMs, health.streakMs ?? this.#nowMs);
+    const times = [windowAgoMs, streakMs - slotWidthMs(this.#windowMs), streakMs];
+    const rates = times.map((sinceMs) => failureRate(this.#sum(rest, sinceMs)));
+    return isSurprisingStreak(health.consecutiveFailures, Math.max(...rates));
+  }
+
+  #sum(members: readonly Member[], sinceMs: number): OutcomeTotals {
     let outcomes = 0;
     let failures = 0;
     for (const [, health] of members) {
-      const total = totalOf(health.counts, this.#settings.EJECTION.window * msPerS, this.#nowMs);
+      const total = totalSince(health.counts, this.#windowMs, sinceMs);
       outcomes += total.outcomes;
       failures += total.failures;
     }

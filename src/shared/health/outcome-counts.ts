@@ -34,14 +34,20 @@ export interface OutcomeTotals {
   readonly failures: number;
 }
 
-export function totalOf(counts: OutcomeCounts, windowMs: number, nowMs: number): OutcomeTotals {
-  const oldest = slotIndex(windowMs, nowMs) - slotsPerWindow;
+/** What the slots after the one of `sinceMs` hold: all of a window since its length ago. */
+export function totalSince(counts: OutcomeCounts, windowMs: number, sinceMs: number): OutcomeTotals {
+  const before = slotIndex(windowMs, sinceMs);
   let outcomes = 0;
   let failures = 0;
   for (const slot of counts) {
-    if (slot[0] <= oldest) continue;
+    if (slot[0] <= before) continue;
     outcomes += slot[1] + slot[2];
     failures += slot[2];
   }
   return { outcomes, failures };
+}
+
+/** Milliseconds by which two times in one slot may differ. */
+export function slotWidthMs(windowMs: number): number {
+  return windowMs / slotsPerWindow;
 }
