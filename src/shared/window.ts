@@ -104,10 +104,9 @@ export class SlidingWindow {
   }
 
   toRecord(): WindowRecord {
-    const times = Array.from({ length: this.#count }, (_, index) => this.#timeAt(index));
     return {
       windowMs: this.#windowMs,
-      times: encodeTimes(times),
+      times: encodeTimes(this.#inOrder(this.#count)),
       block: this.#block === null ? null : { ...this.#block },
     };
   }
@@ -127,6 +126,15 @@ export class SlidingWindow {
     return this.#times[(this.#head + index) % this.#times.length] as number;
   }
 
+  /** The times from the oldest on, in a ring of `capacity` that begins with them. */
+  #inOrder(capacity: number): Float64Array<ArrayBuffer> {
+    const ring = new Float64Array(capacity);
+    const untilEnd = this.#times.subarray(this.#head, Math.min(this.#head + this.#count, this.#times.length));
+    ring.set(untilEnd);
+    ring.set(this.#times.subarray(0, this.#count - untilEnd.length), untilEnd.length);
+    return ring;
+  }
+
   #dropUntil(timeMs: number): void {
     while (this.#count > 0 && this.#timeAt(0) <= timeMs) {
       this.#head = (this.#head + 1) % this.#times.length;
@@ -136,9 +144,7 @@ export class SlidingWindow {
 
   #push(timeMs: number, most: number): void {
     if (this.#count === this.#times.length) {
-      const grown = new Float64Array(Math.min(this.#times.length * 2, Math.max(most, this.#count + 1)));
-      for (let index = 0; index < this.#count; index += 1) grown[index] = this.#timeAt(index);
-      this.#times = grown;
+      this.#times = this.#inOrder(Math.min(this.#times.length * 2, Math.max(most, this.#count + 1)));
       this.#head = 0;
     }
     this.#times[(this.#head + this.#count) % this.#times.length] = timeMs;
@@ -154,20 +160,34 @@ function violation(limit: Limit): string {
  * Ascending whole numbers as LEB128 varints: the first as it is, then the differences. A hundred times of one minute take
  * about 200 bytes.
  */
-export function encodeTimes(times: readonly number[]): Uint8Array {
-  const bytes: number[] = [];
+export function encodeTimes(times: ArrayLike<number>): Uint8Array {
+  // Milliseconds since 1970 take six bytes, a difference within a day at most four.
+  let bytes = new Uint8Array(times.length * 2 + longestVarint);
+  let length = 0;
   let previous = 0;
-  for (const time of times) {
+  for (let index = 0; index < times.length; index += 1) {
+    const time = times[index] as number;
+    if (length + longestVarint > bytes.length) bytes = doubled(bytes);
     let rest = time - previous;
     previous = time;
-    // Division, not shifts: milliseconds since 1970 do not fit into 32 bits.
-    while (rest >= 0x80) {
-      bytes.push((rest % 0x80) + 0x80);
-      rest = Math.floor(rest / 0x80);
+    // Division, not shifts: such numbers do not fit into 32 bits.
+    for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) {
+      bytes[length] = (rest % 0x80) + 0x80;
+      length += 1;
     }
-    bytes.push(rest);
+    bytes[length] = rest;
+    length += 1;
   }
-  return Uint8Array.from(bytes);
+  return bytes.slice(0, length);
+}
+
+/** Of a whole number below 2⁵³. */
+const longestVarint = 8;
+
+function doubled(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const longer = new Uint8Array(bytes.length * 2);
+  longer.set(bytes);
+  return longer;
 }
 
 export function decodeTimes(bytes: Uint8Array): number[] {
