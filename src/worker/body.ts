@@ -23,7 +23,7 @@ export function giveBuffer(bytes: number): void {
 
 export interface Outgoing {
   /** null: no body. A stream can be sent once. */
-  readonly body: ArrayBuffer | ReadableStream<Uint8Array> | null;
+  readonly body: Uint8Array | ReadableStream<Uint8Array> | null;
   readonly repeatable: boolean;
   readonly model: string | null;
   readonly routeClass: RouteClass;
@@ -38,24 +38,26 @@ export async function outgoing(request: Request, route: Route): Promise<Outgoing
   if (request.body === null) return { ...plain, body: null, repeatable: true };
   const length = declaredLength(request.headers);
   if (length === 0) return { ...plain, body: null, repeatable: true };
-  const keep = length !== null && length <= keptBodyBytes && !isMultipart(request.headers);
-  if (!keep) return { ...plain, body: request.body, repeatable: false };
-  const bytes = await readBody(request);
+  if (isMultipart(request.headers) || (length !== null && length > keptBodyBytes)) {
+    return { ...plain, body: request.body, repeatable: false };
+  }
+  const { bytes, rest } = await readBody(request.body);
+  if (rest !== null) return { ...plain, body: continued(bytes, rest), repeatable: false };
   if (!route.readsBody) return { ...plain, body: bytes, repeatable: true };
   const facts = readRequest(parsed(bytes));
   return { body: bytes, repeatable: true, model: facts.model, routeClass: classOf(route.id, route.class, facts) };
 }
 
-async function readBody(request: Request): Promise<ArrayBuffer> {
+async function readBody(body: ReadableStream<Uint8Array>): Promise<Prefix> {
   try {
-    return await request.arrayBuffer();
+    return await readPrefix(body, keptBodyBytes);
   } catch (error) {
     throw new BodyUnreadable(String(error));
   }
 }
 
 /** Malformed JSON is passed on as it is: the server judges it, in its own words. */
-function parsed(bytes: ArrayBuffer): unknown {
+function parsed(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder().decode(bytes)) as unknown;
   } catch {
@@ -90,6 +92,22 @@ export async function readPrefix(stream: ReadableStream<Uint8Array>, limit: numb
     size += value.byteLength;
   }
   return { bytes: joined(chunks, size), rest: reader };
+}
+
+/** What was read, and then the rest as it comes. */
+export function continued(
+  first: Uint8Array,
+  rest: ReadableStreamDefaultReader<Uint8Array>,
+): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>({
+    start: (controller) => controller.enqueue(first),
+    async pull(controller) {
+      const { done, value } = await rest.read();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: (reason) => rest.cancel(reason),
+  });
 }
 
 function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {

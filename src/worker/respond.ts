@@ -2,6 +2,7 @@
 import { normalizeError } from "../shared/jimeng/normalize.ts";
 import type { Outcome } from "../shared/outcome.ts";
 import type { Answer } from "./attempt.ts";
+import { continued } from "./body.ts";
 import { addCors, addVary } from "./cors.ts";
 import { encodingFor, mayCompress } from "./compress.ts";
 import { passEvents } from "./event-stream.ts";
@@ -58,18 +59,6 @@ function whole(
 /** An SDK must see an error as an error; it speaks to `/v1/*`. */
 function normalizes({ edge, path }: Exchange): boolean {
   return edge.config.RESPONSE.normalizeErrors && path.startsWith("/v1/");
-}
-
-function continued(first: Uint8Array, rest: ReadableStreamDefaultReader<Uint8Array>): ReadableStream<Uint8Array> {
-  return new ReadableStream<Uint8Array>({
-    start: (controller) => controller.enqueue(first),
-    async pull(controller) {
-      const { done, value } = await rest.read();
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-    cancel: (reason) => rest.cancel(reason),
-  });
 }
 
 function streamed(
