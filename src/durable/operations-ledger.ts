@@ -118,6 +118,10 @@ export class OperationsLedger extends DurableObject<DurableEnv> implements Opera
     return rows.toArray().map(toEvent);
   }
 
+  async blockCount(): Promise<number> {
+    return this.#sql.exec<{ n: number }>("SELECT COUNT(*) AS n FROM blocks WHERE until_ms > ?", Date.now()).one().n;
+  }
+
   /** Reads never show what is over; the alarm takes it off the disk. */
   override async alarm(): Promise<void> {
     const nowMs = Date.now();

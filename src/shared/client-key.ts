@@ -9,6 +9,7 @@
  * | `worker:example.com` | somebody else's Worker, by its zone |
  * | `token:<64 hex digits>` | a Jimeng token, by its SHA-256; `token:none` for requests without one |
  * | `key:<name>` | an API key of ours, by its name |
+ * | `operator:<one of the first two>` | whoever shows operators' tokens from there; counts wrong ones |
  */
 import type { IPv6 } from "ipaddr.js";
 import { network64, parseAddress, parseSocketAddress } from "./address.ts";
@@ -111,11 +112,21 @@ export function parseClientKey(text: string): string | null {
   const [kind, rest] = [bare.slice(0, separator).toLowerCase(), bare.slice(separator + 1)];
   if (kind === "token") return /^(none|[0-9a-f]{64})$/i.test(rest) ? `token:${rest.toLowerCase()}` : null;
   if (kind === "key") return isApiKeyName(rest) ? apiKeyKey(rest) : null;
+  if (kind === "operator") return rest === "unknown" ? "operator:unknown" : operatorKey(parseAddressKey(rest));
   if (kind === "worker") {
     const zone = normalZone(rest);
     return zone === null ? null : `worker:${zone}`;
   }
-  const [base = "", prefix, ...more] = bare.split("/");
+  return parseAddressKey(bare);
+}
+
+function operatorKey(addressed: string | null): string | null {
+  return addressed === null ? null : `operator:${addressed}`;
+}
+
+/** Any spelling of an address, or a /64. */
+function parseAddressKey(text: string): string | null {
+  const [base = "", prefix, ...more] = text.split("/");
   const address = parseAddress(base);
   if (address === null || more.length > 0) return null;
   const whole = address.value.kind() === "ipv4" ? ["32"] : ["64", "128"];

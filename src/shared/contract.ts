@@ -4,6 +4,7 @@
  * Times that end in `Ms` are milliseconds, as epoch times by the clock of whoever made the value.
  */
 import type { BackendConfig, Config, ConfigFault, Dialect, Limit, PolicyName } from "./config/config.ts";
+import type { FleetMetrics } from "./metrics/fleet-metrics.ts";
 import type { Outcome, OutcomeKind } from "./outcome.ts";
 import type { RouteClass } from "./route.ts";
 
@@ -310,7 +311,7 @@ export interface LedgerEvent {
   readonly atMs: number;
   /** Backend name, client key, configuration path. */
   readonly subject: string;
-  /** `system`, or the operator's name and address. */
+  /** `system`, or the operator's name; whence they came is in `detail.from`. */
   readonly actor: string;
   readonly detail: Readonly<Record<string, unknown>>;
 }
@@ -329,7 +330,111 @@ export interface OperationsLedgerApi {
     readonly kind: string | null;
     readonly limit: number;
   }): Promise<readonly LedgerEvent[]>;
+  /** Blocks in force now. */
+  blockCount(): Promise<number>;
 }
+
+// ── Operators ────────────────────────────────────────────────────────────────────────────────────
+
+/** Who changes something, for the ledger. */
+export interface OperatorIdentity {
+  readonly name: string;
+  /** Address they came from; null where nothing vouches for one. */
+  readonly from: string | null;
+}
+
+/** A backend as operators see it. Secret headers by name only. */
+export interface BackendView {
+  readonly name: string;
+  readonly url: string;
+  readonly priority: number;
+  readonly region: string;
+  readonly weight: number;
+  readonly weightShare: number;
+  readonly maxInFlight: number | null;
+  readonly dialect: Dialect | null;
+  readonly healthPath: string | null;
+  readonly routes: readonly string[] | null;
+  readonly models: readonly string[] | null;
+  readonly headerNames: readonly string[];
+  /** `configured`: by BACKEND_SERVERS. `added`: by an operator at run time. */
+  readonly origin: "configured" | "added";
+  /** Fields changed at run time, with the value beneath. */
+  readonly overridden: Readonly<Record<string, { readonly value: unknown; readonly configured: unknown }>>;
+  readonly operatorState: OperatorState;
+  readonly state: HealthState;
+  readonly healthy: boolean;
+  readonly consecutiveFailures: number;
+  readonly lastCheckMs: number | null;
+  readonly lastSignOfLifeMs: number | null;
+  /** Requests that are still on it, of the whole edge; a drain waits for 0. */
+  readonly inFlight: number;
+  /** The expensive ones among them; orphaned: the client has gone, the server is still busy. */
+  readonly leases: { readonly active: number; readonly orphaned: number };
+}
+
+export type BackendChange =
+  | { readonly kind: "add"; readonly backend: Readonly<Record<string, unknown>> }
+  | { readonly kind: "patch"; readonly name: string; readonly values: Readonly<Record<string, unknown>> }
+  | { readonly kind: "state"; readonly name: string; readonly state: OperatorState }
+  | { readonly kind: "remove"; readonly name: string };
+
+/** Why an operator's request changed nothing. */
+export type ChangeRefusal =
+  | { readonly kind: "unknown"; readonly known: readonly string[] }
+  | { readonly kind: "conflict"; readonly message: string }
+  | { readonly kind: "invalid"; readonly faults: readonly ConfigFault[] }
+  | { readonly kind: "misconfigured"; readonly faults: readonly ConfigFault[] };
+
+export type BackendReply = { readonly kind: "ok"; readonly backend: BackendView } | ChangeRefusal;
+
+export interface ProbeResult {
+  readonly ok: boolean;
+  /** `ok`, `timeout`, `unreachable`, `http_503`, … */
+  readonly reason: string;
+  readonly latencyMs: number | null;
+}
+
+export type ProbeReply =
+  { readonly kind: "ok"; readonly result: ProbeResult; readonly backend: BackendView } | ChangeRefusal;
+
+export interface OverridesView {
+  readonly version: number;
+  /** Dotted paths to the value in force, and to the configured one beneath (null where the place is empty). */
+  readonly values: Readonly<Record<string, unknown>>;
+  readonly configured: Readonly<Record<string, unknown>>;
+}
+
+export type OverridesReply = { readonly kind: "ok"; readonly overrides: OverridesView } | ChangeRefusal;
+
+/** `version`: that the operator saw last; null: whatever it is. */
+export type OverridesRequest =
+  | { readonly kind: "set"; readonly values: Readonly<Record<string, unknown>>; readonly version: number | null }
+  | { readonly kind: "remove"; readonly path: string | null; readonly version: number | null };
+
+/** The registry, for operators. Every change is in the ledger's queue before it is answered. */
+export interface RegistryOperationsApi {
+  listBackends(): Promise<readonly BackendView[]>;
+  changeBackend(change: BackendChange, by: OperatorIdentity): Promise<BackendReply>;
+  probeBackend(name: string, by: OperatorIdentity): Promise<ProbeReply>;
+  overrides(): Promise<OverridesView>;
+  changeOverrides(request: OverridesRequest, by: OperatorIdentity): Promise<OverridesReply>;
+  /** null purges everything. The reply has the generations now. */
+  purgeCache(paths: readonly string[] | null, by: OperatorIdentity): Promise<Readonly<Record<string, number>>>;
+  metrics(): Promise<FleetMetrics>;
+  /** Takes events over for the ledger, which couldn't be reached. */
+  keepEvents(events: readonly LedgerEvent[]): Promise<void>;
+}
+
+/** What the registry writes to KV, under `publishedKey`, for an edge that can't reach it. */
+export interface PublishedFleet {
+  readonly publishedAtMs: number;
+  readonly table: RoutingTable;
+  /** Effective, secrets masked. */
+  readonly config: Config;
+}
+
+export const publishedKey = "fleet";
 
 /** What the objects and the edge both read from the environment. */
 export type Settings = {

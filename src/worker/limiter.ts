@@ -96,7 +96,7 @@ function startPatience(): { readonly over: Promise<void>; readonly stop: () => v
 
 /** What a key may look like, for the answer to an operator who gave another. */
 export const clientKeyForms =
-  "an IPv4 address, an IPv6 address or its /64, token:<64 hex digits>, token:none, key:<API key name> or worker:<zone>";
+  "an IPv4 address, an IPv6 address or its /64, token:<64 hex digits>, token:none, key:<API key name>, worker:<zone> or operator:<address>";
 
 export type ClientReply =
   | { readonly kind: "invalid_key" }

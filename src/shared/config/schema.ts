@@ -14,7 +14,7 @@ import { nearestName, unknownSetting } from "./fault.ts";
 
 const dayS = 86_400;
 
-function whole(min: number, max: number) {
+export function whole(min: number, max: number) {
   const allowed = `a whole number from ${min} to ${max}`;
   return v.pipe(v.number(allowed), v.integer(allowed), v.minValue(min, allowed), v.maxValue(max, allowed));
 }
@@ -28,15 +28,15 @@ const seconds = (min: number, max: number) => amount(min, max, "seconds");
 const share = amount(0, 1);
 const flag = v.boolean("true or false");
 
-function oneOf<const Options extends readonly string[]>(options: Options) {
+export function oneOf<const Options extends readonly string[]>(options: Options) {
   return v.picklist(options, `one of ${options.join(", ")}`);
 }
 
-function text(pattern: RegExp, allowed: string) {
+export function text(pattern: RegExp, allowed: string) {
   return v.pipe(v.string(allowed), v.regex(pattern, allowed));
 }
 
-function list<Item extends v.GenericSchema>(item: Item, allowed: string, limits: { min?: number; max?: number } = {}) {
+export function list<Item extends v.GenericSchema>(item: Item, allowed: string, limits: { min?: number; max?: number } = {}) {
   const { min = 0, max = 1000 } = limits;
   return v.pipe(v.array(item, allowed), v.minLength(min, allowed), v.maxLength(max, `at most ${max} of them`));
 }
@@ -51,7 +51,7 @@ function mapping<Value extends v.GenericSchema>(key: v.GenericSchema<string, str
 }
 
 /** An object whose unknown keys are faults, all of them told at once and with the name that was probably meant. */
-function group<const Entries extends v.ObjectEntries>(
+export function group<const Entries extends v.ObjectEntries>(
   entries: Entries,
 ): v.GenericSchema<unknown, v.InferOutput<v.ObjectSchema<Entries, undefined>>> {
   const names = Object.keys(entries);

@@ -29,7 +29,7 @@ import { RetryBudget } from "../retry/budget.ts";
 import type { Rng } from "../rng.ts";
 import { picksFromTable, routeClasses } from "../route.ts";
 import type { RouteClass } from "../route.ts";
-import type { Outcome } from "../outcome.ts";
+import type { Outcome, OutcomeKind } from "../outcome.ts";
 import {
   forgetOldRefusals,
   heard,
@@ -46,6 +46,7 @@ import type { EndedChange, Overlay } from "./overlay.ts";
 import type { Records } from "./records.ts";
 import { nextProbeMs } from "./schedule.ts";
 import { tableBackend } from "./table.ts";
+import { BackendTotals } from "./totals.ts";
 import { addCounters, noCounters } from "./counters.ts";
 
 const msPerS = 1000;
@@ -60,6 +61,11 @@ const unknownOrphanMs = 60_000;
 const settledIds = 2_000;
 /** Never more than this in `Retry-After` of ours: the SDKs obey up to 60 s. */
 const maxRetryAfterS = 30;
+
+/** The table carries the generation of each: an operator who purges more paths than this means everything. */
+export const maxPurgedPaths = 256;
+/** Its answer is composed by the prober's reading, which a purge must make anew. */
+const modelsPath = "/v1/models";
 
 /** What a change asks of the owner. */
 export interface Effects {
@@ -118,6 +124,9 @@ export class Fleet {
   #tableVersion: number;
   #stale: "no" | "load" | "substance" = "substance";
   #regionMediansMs = 0;
+  #totals = new Map<string, BackendTotals>();
+  /** When a disabled backend was put to work again: until then nobody expected a probe of it. */
+  #enabledMs = new Map<string, number>();
   #ended: readonly EndedChange[] = [];
   readonly #bornMs: number;
 
@@ -158,10 +167,15 @@ export class Fleet {
 
   /** Puts another configuration or overlay in force; what was learned of those who stay is kept. */
   reform(config: Config, overlay: Overlay, overrides: ConfigOverrides, nowMs: number): Effects {
+    const { budgetRatio, budgetPerSecond } = this.config.RETRY;
+    const sameBudget = budgetRatio === config.RETRY.budgetRatio && budgetPerSecond === config.RETRY.budgetPerSecond;
+    for (const [name, state] of Object.entries(this.overlay.states)) {
+      if (state === "disabled" && overlay.states[name] !== "disabled") this.#enabledMs.set(name, nowMs);
+    }
     this.config = config;
     this.overlay = overlay;
     this.overrides = overrides;
-    this.#budget = new RetryBudget(config.RETRY);
+    if (!sameBudget) this.#budget = new RetryBudget(config.RETRY);
     const learned = Object.fromEntries(this.#backends.map((backend) => [backend.name, backend.learned]));
     return this.#muster(learned, nowMs);
   }
@@ -174,6 +188,8 @@ export class Fleet {
       liveBackend(config, overlay.states[config.name] ?? "active", learned[config.name] ?? nothingLearned()),
     );
     this.#byName = new Map(this.#backends.map((backend) => [backend.name, backend]));
+    for (const name of this.#totals.keys()) if (!this.#byName.has(name)) this.#totals.delete(name);
+    this.#measureRegions(nowMs);
     this.#stale = "substance";
     const effects = this.#step({ kind: "members", names: backends.map((backend) => backend.name) }, nowMs);
     for (const backend of this.#backends) this.#refresh(backend, nowMs);
@@ -309,6 +325,7 @@ export class Fleet {
     const backend = this.#byName.get(line.backend);
     if (backend === undefined) return noEffects;
     this.records.addLine(line, edgeRegion, nowMs);
+    this.#countLine(line, edgeRegion);
     this.#learn(backend, line.learned, nowMs);
     const successes = line.outcomes.success ?? 0;
     const failures = line.outcomes.backend_fault ?? 0;
@@ -335,11 +352,31 @@ export class Fleet {
     );
   }
 
+  #countLine(line: ReportLine, edgeRegion: string): void {
+    const totals = this.totals(line.backend);
+    for (const [kind, count] of Object.entries(line.outcomes) as [OutcomeKind, number][])
+      totals.ended(line.routeClass, kind, count);
+    const latencies = Object.entries(line.latencies).map(
+      ([bucket, count]) => [valueOf(Number(bucket)), count] as const,
+    );
+    totals.measured(line.routeClass, edgeRegion, latencies);
+    totals.responseBytes += line.responseBytes;
+  }
+
+  #countAttempt(report: AttemptReport): void {
+    const totals = this.totals(report.backend);
+    totals.ended(report.routeClass, report.outcome.kind, 1);
+    totals.responseBytes += report.responseBytes;
+    if (report.outcome.kind === "success" && report.latencyMs !== null)
+      totals.measured(report.routeClass, report.edgeRegion, [[report.latencyMs, 1]]);
+  }
+
   #attemptEnded(report: AttemptReport, nowMs: number): Effects {
     const backend = this.#byName.get(report.backend);
     if (backend === undefined) return noEffects;
     const { outcome } = report;
     this.records.record(report, nowMs);
+    this.#countAttempt(report);
     this.#learn(backend, report.learned, nowMs);
     if (outcome.kind === "success" && report.latencyMs !== null)
       this.#feedLoad(backend, report.routeClass, report.latencyMs, nowMs);
@@ -396,6 +433,7 @@ export class Fleet {
     const backend = this.#byName.get(fact.backend);
     if (backend === undefined) return noEffects;
     const { learned } = backend;
+    this.totals(backend.name).probed(fact.ok);
     learned.lastCheckMs = nowMs;
     if (fact.alive) heard(backend, nowMs);
     else learned.proofMs = null;
@@ -432,6 +470,7 @@ export class Fleet {
     this.#pool = pool;
     if (transitions.length > 0) this.#spoil("substance");
     for (const transition of transitions) {
+      if (transition.to === "ejected") this.totals(transition.backend).ejections += 1;
       const backend = this.#byName.get(transition.backend);
       if (backend !== undefined) this.#refresh(backend, nowMs);
     }
@@ -447,7 +486,7 @@ export class Fleet {
       backend.state = health.state;
       backend.weightShare = health.state === "recovering" ? weightShare(health, nowMs, this.config) : 1;
     }
-    backend.inFlight = this.leases.inFlight(backend.name) + this.isolates.inFlight(backend.name);
+    backend.inFlight = this.inFlight(backend);
     backend.openAgeMs = this.leases.openAgeMs(backend.name, nowMs);
   }
 
@@ -492,6 +531,54 @@ export class Fleet {
       entries: mergeModels(readings.map((reading) => reading.entries)),
       readAtMs: Math.max(...readings.map((reading) => reading.readAtMs)),
     };
+  }
+
+  /** Since this life of the fleet began. */
+  totals(name: string): BackendTotals {
+    let totals = this.#totals.get(name);
+    if (totals === undefined) {
+      totals = new BackendTotals();
+      this.#totals.set(name, totals);
+    }
+    return totals;
+  }
+
+  /** Requests on it now, of the whole edge. */
+  inFlight(backend: LiveBackend): number {
+    return this.leases.inFlight(backend.name) + this.isolates.inFlight(backend.name);
+  }
+
+  retryBudget(nowMs: number): number {
+    return this.#budget.available(nowMs);
+  }
+
+  // ── What operators ask ────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Makes what the cache holds of these paths, or of all, an older generation. Paths beyond so many are kept apart no
+   * longer: then everything goes.
+   */
+  purge(paths: readonly string[] | null): void {
+    const generations = { ...this.cacheGenerations };
+    for (const path of paths ?? ["*"]) generations[path] = (generations[path] ?? 0) + 1;
+    const folds = Object.keys(generations).length > maxPurgedPaths;
+    const all = (generations["*"] ?? 0) + (folds ? 1 : 0);
+    this.cacheGenerations = folds || paths === null ? { "*": all } : generations;
+    if (folds || paths === null || paths.includes(modelsPath)) {
+      for (const backend of this.#backends) backend.learned.modelsReadMs = null;
+    }
+    this.#spoil("substance");
+  }
+
+  /** How long the probe that waits longest has been overdue, leaving out those under way; 0 while all are on time. */
+  overdueMs(probing: ReadonlySet<string>, nowMs: number): number {
+    let overdue = 0;
+    for (const backend of this.#backends) {
+      const due = probing.has(backend.name) || backend.learned.lastCheckMs === null ? null : this.#nextProbeMs(backend);
+      if (due === null) continue;
+      overdue = Math.max(overdue, nowMs - Math.max(due, this.#enabledMs.get(backend.name) ?? 0));
+    }
+    return overdue;
   }
 
   // ── What is due ───────────────────────────────────────────────────────────────────────────────
