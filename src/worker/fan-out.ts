@@ -12,10 +12,10 @@ import { Cutoff } from "./cutoff.ts";
 import type { Exchange } from "./exchange.ts";
 import { failureResponse } from "./failure.ts";
 import { requestHeaders, responseHeaders } from "./headers.ts";
-import { verdictOf } from "./produce.ts";
-import type { Produced, Upstream } from "./produce.ts";
-import { withLength } from "./respond.ts";
+import { jsonResponse } from "./json-response.ts";
 import type { EdgeMember } from "./table.ts";
+import { verdictOf } from "./upstream.ts";
+import type { Produced, Upstream } from "./upstream.ts";
 
 /** Connections of one invocation that may wait for response headers: https://developers.cloudflare.com/workers/platform/limits/ */
 const asksAtOnce = 6;
@@ -120,13 +120,4 @@ function asItCame(answer: Answer): Response {
   const headers = responseHeaders(answer.headers);
   headers.delete("content-length");
   return new Response(answer.body.kind === "bytes" ? answer.body.bytes : null, { status: answer.status, headers });
-}
-
-export function jsonResponse(value: unknown, status = 200, headers: Readonly<Record<string, string>> = {}): Response {
-  const bytes = new TextEncoder().encode(JSON.stringify(value));
-  const response = new Response(bytes, {
-    status,
-    headers: { "content-type": "application/json; charset=utf-8", ...headers },
-  });
-  return withLength(response, bytes.byteLength);
 }

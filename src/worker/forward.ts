@@ -18,7 +18,7 @@ import type { Failure } from "./failure.ts";
 import { requestHeaders } from "./headers.ts";
 import type { ForwardedBy } from "./headers.ts";
 import { isAlive } from "./proof.ts";
-import type { Upstream } from "./produce.ts";
+import type { Upstream } from "./upstream.ts";
 import { keepLease } from "./watch.ts";
 
 const msPerS = 1000;

@@ -1,7 +1,7 @@
 /** `GET /health`: every backend's state, from the table; URLs only for an operator. */
 import type { Edge } from "./edge.ts";
 import type { Exchange } from "./exchange.ts";
-import { jsonResponse } from "./fan-out.ts";
+import { jsonResponse } from "./json-response.ts";
 import type { EdgeMember } from "./table.ts";
 
 export async function healthResponse(exchange: Exchange, isOperator: boolean): Promise<Response> {

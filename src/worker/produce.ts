@@ -1,5 +1,4 @@
 /** Makes an answer that no cache had: pick, forward, respond. */
-import type { Outcome } from "../shared/outcome.ts";
 import type { Route } from "../shared/route.ts";
 import { taskIdOf } from "../shared/jimeng/tasks.ts";
 import { BodyUnreadable, outgoing } from "./body.ts";
@@ -11,20 +10,8 @@ import { forward } from "./forward.ts";
 import type { Forwarded } from "./forward.ts";
 import { pick } from "./pick.ts";
 import { respond } from "./respond.ts";
-
-/** What goes upstream: the client's own, or what a cache asks on behalf of many. */
-export interface Upstream {
-  readonly headers: Headers;
-  /** Others may get this answer too: it doesn't end with this client, and nothing of this client goes with it. */
-  readonly shared: boolean;
-  /** A stale answer is at hand: fail at once. */
-  readonly standIn: boolean;
-}
-
-export interface Produced {
-  readonly response: Response;
-  readonly verdict: "ok" | "refused" | "failed";
-}
+import { verdictOf } from "./upstream.ts";
+import type { Produced, Upstream } from "./upstream.ts";
 
 export function produce(exchange: Exchange, route: Route, upstream: Upstream): Promise<Produced> {
   switch (route.answering) {
@@ -63,11 +50,6 @@ async function forwarded(exchange: Exchange, route: Route, upstream: Upstream): 
   const done = await forward(journey);
   if (route.answering === "task_submit") await rememberHome(exchange, done);
   return { response: respond(exchange, done), verdict: verdictOf(done.outcome) };
-}
-
-export function verdictOf({ kind }: Outcome): Produced["verdict"] {
-  if (kind === "success") return "ok";
-  return kind === "client_fault" || kind === "token_fault" ? "refused" : "failed";
 }
 
 /** Before the client learns the task's id, the registry knows where it lives. */

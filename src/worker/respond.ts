@@ -9,6 +9,7 @@ import { passEvents } from "./event-stream.ts";
 import type { Exchange } from "./exchange.ts";
 import { failureResponse } from "./failure.ts";
 import type { Forwarded } from "./forward.ts";
+import { lengthOf, withLength } from "./json-response.ts";
 import { responseHeaders } from "./headers.ts";
 
 const msPerS = 1000;
@@ -107,7 +108,7 @@ function timing({ startedMs, backendMs }: Exchange): string {
 
 function compressed(exchange: Exchange, response: Response): Response {
   const { headers, status } = response;
-  const bytes = lengthOf(headers, response);
+  const bytes = lengthOf(response);
   const subject = { status, headers, bytes };
   if (!mayCompress(subject)) return response;
   addVary(headers, "Accept-Encoding");
@@ -123,19 +124,4 @@ function compressed(exchange: Exchange, response: Response): Response {
 function weakenTag(headers: Headers): void {
   const tag = headers.get("etag");
   if (tag !== null && !tag.startsWith("W/")) headers.set("etag", `W/${tag}`);
-}
-
-const knownLengths = new WeakMap<Response, number>();
-
-/** A response made of bytes has no Content-Length until the runtime sends it; its maker may say it here. */
-export function withLength(response: Response, bytes: number): Response {
-  knownLengths.set(response, bytes);
-  return response;
-}
-
-function lengthOf(headers: Headers, response: Response): number | null {
-  const known = knownLengths.get(response);
-  if (known !== undefined) return known;
-  const text = headers.get("content-length");
-  return text === null ? null : Number(text);
 }

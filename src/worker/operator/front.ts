@@ -1,6 +1,6 @@
 /** The operators' routes: exact paths, never taken with the base path. */
 import type { Exchange } from "../exchange.ts";
-import { jsonResponse } from "../fan-out.ts";
+import { jsonResponse } from "../json-response.ts";
 import { failureResponse } from "../failure.ts";
 import { hasAdminToken } from "./token.ts";
 
