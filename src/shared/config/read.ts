@@ -7,6 +7,7 @@ import { fault } from "./fault.ts";
 import { issueFaults } from "./issue.ts";
 import { layOver } from "./override.ts";
 import type { OverrideValues } from "./override.ts";
+import { routeWarnings } from "../jimeng/routes.ts";
 import { configSchema } from "./schema.ts";
 import type { ConfigInput, PartialLimit } from "./schema.ts";
 import { readSource } from "./source.ts";
@@ -136,18 +137,8 @@ function routeFaults(routes: readonly ExtraRoute[]): readonly ConfigFault[] {
   return faults;
 }
 
-/** Administration that the servers leave unauthenticated, and listings of every user's work or credentials. */
-const closedPaths = ["/proxy", "/dashboard", "/token/points", "/token/receive", "/v1/async/tasks"];
-
 function configWarnings(config: Config, raw: RawConfig): readonly string[] {
-  const warnings: string[] = [];
-  for (const [index, { path }] of config.ROUTES.entries()) {
-    const opened = closedPaths.filter((closed) => reaches(path, closed));
-    if (opened.length > 0)
-      warnings.push(
-        `ROUTES[${index}].path: ${path} opens ${opened.join(", ")} of the backends to every client, without authentication`,
-      );
-  }
+  const warnings: string[] = routeWarnings(config.ROUTES);
   if (config.RETRY.generations === "unsafe") {
     warnings.push(
       "RETRY.generations: unsafe sends a generation again that may already have been executed; credits may be spent twice",
@@ -160,10 +151,4 @@ function configWarnings(config: Config, raw: RawConfig): readonly string[] {
     warnings.push("RUNTIME: local believes the client's own CF-Connecting-IP; it is for development only");
   }
   return warnings;
-}
-
-function reaches(pattern: string, closed: string): boolean {
-  if (!pattern.endsWith("/*")) return pattern === closed || pattern.startsWith(`${closed}/`);
-  const prefix = pattern.slice(0, -1);
-  return `${closed}/`.startsWith(prefix) || prefix.startsWith(`${closed}/`);
 }

@@ -133,6 +133,9 @@ export function routeWarnings(routes: readonly ExtraRoute[]): string[] {
     if (wildcard && isClosed(foldPath(extra.path.slice(0, -1)))) {
       return [`ROUTES ${extra.path}: closed to wildcards; name each path exactly`];
     }
+    if (!wildcard && isClosed(foldPath(extra.path))) {
+      return [`ROUTES ${extra.path}: opened to every client, though the servers ask for no authentication there`];
+    }
     const taken = extra.methods.filter((method) => rows.some(([id]) => id === `${method.toUpperCase()} ${extra.path}`));
     return taken.map((method) => `ROUTES ${method} ${extra.path}: built in, so this entry is not used`);
   });
