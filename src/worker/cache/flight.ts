@@ -104,14 +104,12 @@ export class Flights {
   /** null: the deadline came first. */
   async wait(flight: Flight, nowMs: number): Promise<Landing | null> {
     const leftMs = Math.max(0, flight.startedMs + this.#deadlineMs - nowMs);
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<null>((resolve) => {
-      timer = setTimeout(() => resolve(null), leftMs);
-    });
+    const { promise: late, resolve } = Promise.withResolvers<null>();
+    const timer = setTimeout(() => resolve(null), leftMs);
     try {
       return await Promise.race([flight.landing, late]);
     } finally {
-      clearTimeout(timer ?? null);
+      clearTimeout(timer);
     }
   }
 }
