@@ -1,0 +1,124 @@
+/** What is measured: who answers, what is asked, and in what state the client is. */
+import type { Shape } from "./load/load.ts";
+
+/** A process of workerd that runs one skeleton, or the product. `two-calls-again` is the skeleton against itself. */
+export const workers = [
+  "nothing",
+  "pass",
+  "one-call",
+  "two-calls",
+  "two-calls-again",
+  "two-calls-report",
+  "product",
+  "product-unlimited",
+] as const;
+export type WorkerName = (typeof workers)[number];
+
+export interface Case {
+  readonly name: string;
+  readonly label: string;
+  readonly worker: WorkerName;
+  readonly shape: Shape;
+  /** Before each round, requests are sent until this status comes. */
+  readonly until: number | null;
+  readonly expected: number;
+  /** Fewer requests than usual, for what is dear. */
+  readonly share: number;
+}
+
+/** Clients of one run, of TEST-NET-like private addresses. */
+const clientCount = 500;
+const clients = (network: number): string[] =>
+  Array.from({ length: clientCount }, (_, index) => `10.${network}.${index >> 8}.${index & 255}`);
+
+const get = (path: string, addresses: readonly string[]): Shape => ({
+  method: "GET",
+  path,
+  body: null,
+  addresses,
+  headers: {},
+});
+
+const post = (path: string, body: object, addresses: readonly string[]): Shape => ({
+  method: "POST",
+  path,
+  body: JSON.stringify(body),
+  addresses,
+  headers: { "content-type": "application/json", authorization: "Bearer 0123456789abcdef0123456789abcdef" },
+});
+
+const picture = { model: "jimeng-4.5", prompt: "a cat on a roof in the evening sun", ratio: "1:1", resolution: "2k" };
+const chat = { model: "jimeng-4.5", messages: [{ role: "user", content: "a cat on a roof" }], stream: true };
+
+interface Row {
+  readonly name: string;
+  readonly label: string;
+  readonly worker: WorkerName;
+  readonly shape: Shape;
+  readonly until?: number;
+  readonly expected?: number;
+  readonly share?: number;
+}
+
+const rows: readonly Row[] = [
+  { name: "nothing", label: "(a) nothing", worker: "nothing", shape: get("/ping", clients(1)) },
+  { name: "pass", label: "(b) bare pass-through", worker: "pass", shape: get("/ping", clients(1)) },
+  { name: "one_call", label: "(c) pass + 1 call", worker: "one-call", shape: get("/ping", clients(1)) },
+  { name: "two_calls", label: "(d) pass + 2 calls", worker: "two-calls", shape: get("/ping", clients(1)) },
+  { name: "two_calls_again", label: "(d) once more", worker: "two-calls-again", shape: get("/ping", clients(1)) },
+  {
+    name: "two_calls_report",
+    label: "(e) pass + 2 calls + report",
+    worker: "two-calls-report",
+    shape: post("/v1/images/generations", picture, clients(1)),
+    share: 0.7,
+  },
+  { name: "table_get", label: "table GET, uncached", worker: "product", shape: get("/ping", clients(2)) },
+  { name: "hit", label: "cache hit, /v1/models", worker: "product", shape: get("/v1/models", clients(3)) },
+  { name: "hit_stats", label: "cache hit, /usage/stats", worker: "product", shape: get("/usage/stats", clients(4)) },
+  {
+    name: "hit_unlimited",
+    label: "cache hit, limiter off",
+    worker: "product-unlimited",
+    shape: get("/v1/models", clients(3)),
+  },
+  {
+    name: "exact",
+    label: "exact generation",
+    worker: "product",
+    shape: post("/v1/images/generations", picture, clients(5)),
+    share: 0.7,
+  },
+  {
+    name: "sse",
+    label: "event stream",
+    worker: "product",
+    shape: post("/v1/chat/completions", chat, clients(6)),
+    share: 0.5,
+  },
+  {
+    name: "blocked",
+    label: "blocked client",
+    worker: "product",
+    shape: get("/ping", ["10.7.0.1"]),
+    until: 429,
+    expected: 429,
+  },
+];
+
+export const cases: readonly Case[] = rows.map((row) => ({ until: null, expected: 200, share: 1, ...row }));
+
+/** Product over skeleton, as `--json` names it. */
+export const ratios = {
+  table_get_vs_two_calls: ["table_get", "two_calls"],
+  exact_vs_two_calls_report: ["exact", "two_calls_report"],
+  blocked_vs_nothing: ["blocked", "nothing"],
+  hit_vs_pass: ["hit", "pass"],
+} as const;
+
+/** Shown beside those: what the limiter adds to a hit, and what the other kind of hit costs. */
+export const moreRatios = {
+  hit_unlimited_vs_pass: ["hit_unlimited", "pass"],
+  hit_stats_vs_pass: ["hit_stats", "pass"],
+  sse_vs_two_calls_report: ["sse", "two_calls_report"],
+} as const;

@@ -1,0 +1,179 @@
+/**
+ * `npm run bench`: the product beside what it could be at its least, on plain workerd. CPU is what is compared: requests a
+ * second and latency depend on what else the machine does, CPU for each request hardly does.
+ */
+import { join } from "node:path";
+import { defineCommand, runMain } from "citty";
+import { prepareBundle } from "../demo/bundle.ts";
+import { callsAt } from "./calls.ts";
+import type { CallsAtRate } from "./calls.ts";
+import { cases, moreRatios, ratios } from "./cases.ts";
+import type { Case } from "./cases.ts";
+import { spreadOf } from "./figures.ts";
+import type { Spread } from "./figures.ts";
+import { closedLoop, openLoop } from "./measure.ts";
+import type { Bench, Sample } from "./measure.ts";
+import { startGenerator } from "./process.ts";
+import { writeDocument } from "./document.ts";
+import { startSystem } from "./system.ts";
+
+const root = join(import.meta.dirname, "..");
+const latencyRate = 500;
+const callRates = [50, 500, 2000] as const;
+/** Long enough that a report a second is several reports. */
+const callSeconds = 6;
+
+export type Samples = Readonly<Record<string, readonly Sample[]>>;
+
+export interface Findings {
+  readonly closed: Samples;
+  readonly open: Samples;
+  readonly calls: Readonly<Record<string, CallsAtRate>>;
+  readonly rounds: number;
+  readonly requests: number;
+}
+
+const say = (text: string): void => void process.stderr.write(`${text}\n`);
+
+function find(name: string): Case {
+  const found = cases.find((one) => one.name === name);
+  if (found === undefined)
+    throw new Error(`there is no case ${name}; there are ${cases.map((one) => one.name).join(", ")}`);
+  return found;
+}
+
+/** Of each round one quotient, so that what disturbs a round disturbs both of its sides. */
+export function ratioOf(samples: Samples, over: string, under: string, figure: "cpuUs" | "p50Ms"): Spread {
+  const quotients = (samples[over] ?? []).map(
+    (sample, round) => sample[figure] / (samples[under]?.[round]?.[figure] ?? NaN),
+  );
+  return spreadOf(quotients);
+}
+
+async function rounds(
+  bench: Bench,
+  chosen: readonly Case[],
+  count: number,
+): Promise<{ closed: Samples; open: Samples }> {
+  const closed: Record<string, Sample[]> = {};
+  const open: Record<string, Sample[]> = {};
+  const latencyCases = chosen.filter((one) => ["two_calls", "two_calls_again", "table_get"].includes(one.name));
+  for (let round = -1; round < count; round += 1) {
+    const order = rotated(chosen, round);
+    for (const one of order) {
+      const sample = await closedLoop(round < 0 ? { ...bench, requests: Math.min(1500, bench.requests) } : bench, one);
+      if (round >= 0) (closed[one.name] ??= []).push(sample);
+      say(
+        `${round < 0 ? "warm-up" : `round ${round + 1}`}  ${one.name.padEnd(18)} ${sample.cpuUs.toFixed(0).padStart(5)} µs  ${sample.rps.toFixed(0).padStart(6)} rps`,
+      );
+    }
+    if (round < 0) continue;
+    for (const one of rotated(latencyCases, round)) {
+      const sample = await openLoop(bench, one, latencyRate, latencyRate * 3);
+      (open[one.name] ??= []).push(sample);
+      say(
+        `round ${round + 1}  ${one.name.padEnd(18)} p50 ${sample.p50Ms.toFixed(2)} ms  p99 ${sample.p99Ms.toFixed(2)} ms at ${latencyRate} rps`,
+      );
+    }
+  }
+  return { closed, open };
+}
+
+function rotated<T>(list: readonly T[], by: number): readonly T[] {
+  const at = list.length === 0 ? 0 : ((by % list.length) + list.length) % list.length;
+  return [...list.slice(at), ...list.slice(0, at)];
+}
+
+function summary({ closed, open, calls }: Findings): object {
+  const cpu = Object.entries(ratios).map(([name, [over, under]]) => [name, ratioOf(closed, over, under, "cpuUs")]);
+  return {
+    noise: ratioOf(closed, "two_calls_again", "two_calls", "cpuUs"),
+    ratios: {
+      ...Object.fromEntries(cpu),
+      p50_table_get_vs_two_calls: ratioOf(open, "table_get", "two_calls", "p50Ms"),
+    },
+    registry_calls_per_1000: Object.fromEntries(Object.entries(calls).map(([rate, one]) => [rate, one.calls.registry])),
+  };
+}
+
+const command = defineCommand({
+  meta: { name: "bench", description: "The product's price beside that of a skeleton, on plain workerd" },
+  args: {
+    json: { type: "boolean", description: "print the ratios as JSON on stdout" },
+    rounds: { type: "string", default: "5", description: "rounds, each of all cases" },
+    requests: { type: "string", default: "4000", description: "requests of each case in each round" },
+    connections: { type: "string", default: "24", description: "connections of the closed loop" },
+    only: { type: "string", description: "names of cases, with commas: quick looks, no ratios" },
+    write: { type: "boolean", description: "put the results into docs/performance.md" },
+  },
+  async run({ args }) {
+    const chosen = args.only === undefined ? cases : args.only.split(",").map(find);
+    say("building…");
+    const bundle = await prepareBundle(root);
+    const system = await startSystem(bundle);
+    const generator = await startGenerator();
+    try {
+      const bench = {
+        system,
+        generator,
+        requests: whole("rounds", args.requests),
+        connections: whole("connections", args.connections),
+      };
+      const count = whole("rounds", args.rounds);
+      const measured = await rounds(bench, chosen, count);
+      if (args.only !== undefined) return showMedians(measured.closed);
+      const calls: Record<string, CallsAtRate> = {};
+      for (const rate of callRates) {
+        calls[rate] = await callsAt(
+          bench,
+          { ...find("table_get"), shape: { ...find("table_get").shape, addresses: manyClients(rate) } },
+          rate,
+          callSeconds,
+        );
+        say(
+          `at ${rate} rps: ${calls[rate].calls.registry.toFixed(2)} registry and ${calls[rate].calls.limiter.toFixed(0)} limiter calls per 1,000`,
+        );
+      }
+      const findings = { ...measured, calls, rounds: count, requests: bench.requests };
+      if (args.write) await writeDocument(root, findings);
+      if (args.json) console.log(JSON.stringify(summary(findings), null, 2));
+      else show(findings);
+    } finally {
+      generator.stop();
+      await system.stop();
+    }
+  },
+});
+
+/** So many that none of them reaches its limit. */
+function manyClients(rate: number): string[] {
+  return Array.from({ length: Math.max(50, rate) }, (_, index) => `10.100.${index >> 8}.${index & 255}`);
+}
+
+function whole(name: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1)
+    throw new Error(`--${name} takes a whole number of at least 1, ${text} came`);
+  return value;
+}
+
+function showMedians(closed: Samples): void {
+  for (const [name, samples] of Object.entries(closed)) {
+    const { min, median, max } = spreadOf(samples.map((sample) => sample.cpuUs));
+    console.log(
+      `${name.padEnd(18)} ${min.toFixed(0)} – ${median.toFixed(0)} – ${max.toFixed(0)} µs, ${spreadOf(samples.map((sample) => sample.rps)).median.toFixed(0)} rps`,
+    );
+  }
+}
+
+function show(findings: Findings): void {
+  showMedians(findings.closed);
+  const line = (name: string, { min, median, max }: Spread): void =>
+    console.log(`${name.padEnd(28)} ${min.toFixed(2)} – ${median.toFixed(2)} – ${max.toFixed(2)}`);
+  line("noise", ratioOf(findings.closed, "two_calls_again", "two_calls", "cpuUs"));
+  for (const [name, [over, under]] of Object.entries({ ...ratios, ...moreRatios }))
+    line(name, ratioOf(findings.closed, over, under, "cpuUs"));
+  line("p50_table_get_vs_two_calls", ratioOf(findings.open, "table_get", "two_calls", "p50Ms"));
+}
+
+await runMain(command);

@@ -1,0 +1,106 @@
+/**
+ * Configurations of plain workerd as text. The schema with every field explained ships with the package `workerd`
+ * (`workerd.capnp`); only what this project uses is written here.
+ */
+
+export type Binding =
+  | { readonly kind: "text"; readonly name: string; readonly text: string }
+  /** The value stays in the environment of the process, so that no secret is written to a file. */
+  | { readonly kind: "environment"; readonly name: string; readonly variable: string }
+  | { readonly kind: "objects"; readonly name: string; readonly className: string; readonly service: string | null };
+
+export interface WorkerService {
+  readonly name: string;
+  /** The first is the main module; `file` lies beside the configuration. */
+  readonly modules: readonly { readonly name: string; readonly file: string }[];
+  readonly compatibilityDate: string;
+  readonly compatibilityFlags: readonly string[];
+  readonly bindings: readonly Binding[];
+  /** Classes of Durable Objects that live in this service, on disk. */
+  readonly classes: readonly string[];
+}
+
+export interface Listener {
+  readonly name: string;
+  /** `host:port`; a port of 0 takes a free one. */
+  readonly address: string;
+  readonly service: string;
+}
+
+export interface Setup {
+  readonly services: readonly WorkerService[];
+  readonly listeners: readonly Listener[];
+  /** Folder of the objects, from the configuration's own. */
+  readonly objectsFolder: string;
+  /** Part of every object's identity: another name is another set of objects. */
+  readonly uniquePrefix: string;
+}
+
+const storageService = "disk";
+const networkService = "network";
+
+export function configText(setup: Setup): string {
+  const services = [
+    ...setup.services.map((service) => workerService(service, setup)),
+    `(name = ${text(storageService)}, disk = (path = ${text(setup.objectsFolder)}, writable = true))`,
+    // A backend may stand in a private network, or on this machine; the default reaches public addresses alone.
+    `(name = ${text(networkService)}, network = (allow = ["public", "private", "local"], tlsOptions = (trustBrowserCas = true)))`,
+  ];
+  const sockets = setup.listeners.map(
+    ({ name, address, service }) =>
+      `(name = ${text(name)}, address = ${text(address)}, http = (), service = ${text(service)})`,
+  );
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = ${list(services, 2)},
+  sockets = ${list(sockets, 2)}
+);
+`;
+}
+
+function workerService(service: WorkerService, setup: Setup): string {
+  const modules = service.modules.map(({ name, file }) => `(name = ${text(name)}, esModule = embed ${text(file)})`);
+  const classes = service.classes.map(
+    (className) =>
+      `(className = ${text(className)}, uniqueKey = ${text(`${setup.uniquePrefix}-${className}`)}, enableSql = true)`,
+  );
+  const storage = `durableObjectStorage = (localDisk = ${text(storageService)}),`;
+  return `(name = ${text(service.name)}, worker = (
+      modules = ${list(modules, 6)},
+      compatibilityDate = ${text(service.compatibilityDate)},
+      compatibilityFlags = [${service.compatibilityFlags.map(text).join(", ")}],
+      bindings = ${list(service.bindings.map(binding), 6)},
+      durableObjectNamespaces = ${list(classes, 6)},
+      ${classes.length > 0 ? storage : ""}
+      globalOutbound = ${text(networkService)}
+    ))`;
+}
+
+function binding(given: Binding): string {
+  const name = `name = ${text(given.name)}`;
+  switch (given.kind) {
+    case "text":
+      return `(${name}, text = ${text(given.text)})`;
+    case "environment":
+      return `(${name}, fromEnvironment = ${text(given.variable)})`;
+    case "objects": {
+      const service = given.service === null ? "" : `, serviceName = ${text(given.service)}`;
+      return `(${name}, durableObjectNamespace = (className = ${text(given.className)}${service}))`;
+    }
+  }
+}
+
+function list(items: readonly string[], indent: number): string {
+  const space = " ".repeat(indent);
+  return items.length === 0 ? "[]" : `[\n${items.map((item) => `${space}  ${item},\n`).join("")}${space}]`;
+}
+
+/** A text literal: https://capnproto.org/language.html; bytes outside of ASCII stand as they are, in UTF-8. */
+export function text(value: string): string {
+  const escaped = value.replaceAll(/[\\"]/g, (mark) => `\\${mark}`).replaceAll(/[\u0000-\u001f\u007f]/g, hex);
+  return `"${escaped}"`;
+}
+
+function hex(character: string): string {
+  return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+}
