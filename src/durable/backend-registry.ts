@@ -4,12 +4,21 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import type {
+  BackendChange,
   BackendRegistryApi,
+  BackendReply,
+  BackendView,
   LedgerEvent,
   OperationsLedgerApi,
+  OperatorIdentity,
+  OverridesReply,
+  OverridesRequest,
+  OverridesView,
   PickReply,
   PickRequest,
   PreferenceReply,
+  ProbeReply,
+  RegistryOperationsApi,
   RenewReply,
   Report,
   ReportReply,
@@ -19,15 +28,24 @@ import { ledgerName } from "../shared/contract.ts";
 import type { ConfigReading } from "../shared/config/config.ts";
 import { lastingFacts, momentaryFacts } from "../shared/fleet/backend.ts";
 import { Fleet } from "../shared/fleet/fleet.ts";
-import type { Effects } from "../shared/fleet/fleet.ts";
+import type { Effects, ProbeFact } from "../shared/fleet/fleet.ts";
+import { metricsOf, observe } from "../shared/fleet/observation.ts";
+import { noOverrides, settleOverrides } from "../shared/fleet/overrides.ts";
+import type { SettledOverrides, StandingOverrides } from "../shared/fleet/overrides.ts";
 import { rankServers } from "../shared/fleet/preference.ts";
 import { Records } from "../shared/fleet/records.ts";
+import type { FleetMetrics } from "../shared/metrics/fleet-metrics.ts";
 import type { RouteClass } from "../shared/route.ts";
+import { AlertDesk } from "./alert-desk.ts";
+import { EventQueue } from "./event-queue.ts";
 import { inBatches, probe, readModels } from "./prober.ts";
 import type { ProbeTarget } from "./prober.ts";
+import { Publication } from "./publication.ts";
+import { RegistryOperations } from "./registry-operations.ts";
 import { RegistryStore } from "./registry-store.ts";
-import { readSettings } from "./settings.ts";
+import { sourceOf } from "./settings.ts";
 import type { DurableEnv } from "./settings.ts";
+import { Warnings } from "./warnings.ts";
 
 const msPerS = 1000;
 
@@ -41,9 +59,17 @@ const alarmFloorMs = 500;
 const alarmCeilingMs = 60_000;
 /** The alarm's handler waits for its probes no longer than this before it arms the next. */
 const alarmPatienceMs = 10_000;
+/** The number of blocked clients is worth no longer wait. */
+const ledgerPatienceMs = 1000;
 
-export class BackendRegistry extends DurableObject<DurableEnv> implements BackendRegistryApi {
+export class BackendRegistry extends DurableObject<DurableEnv> implements BackendRegistryApi, RegistryOperationsApi {
   readonly #store: RegistryStore;
+  readonly #warnings = new Warnings();
+  readonly #events: EventQueue;
+  readonly #alerts: AlertDesk;
+  readonly #publication: Publication;
+  readonly #operations: RegistryOperations;
+  #alarmLateMs = 0;
   readonly #reading: ConfigReading;
   readonly #fleet: Fleet | null;
   readonly #probing = new Set<string>();
@@ -59,14 +85,41 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
     const nowMs = Date.now();
     this.#figuresWrittenMs = nowMs;
     this.#store = new RegistryStore(ctx.storage);
-    this.#reading = readSettings(env);
+    const memory = this.#store.load();
+    const settled = settleOverrides(sourceOf(env), this.#store.fact<StandingOverrides>("overrides") ?? noOverrides);
+    const { version, values } = settled.standing;
+    this.#reading = settled.reading;
     this.#fleet = this.#reading.ok
-      ? new Fleet(this.#reading.config, this.#store.load(), Records.restore(this.#store.records()), nowMs)
+      ? new Fleet(
+          this.#reading.config,
+          { ...memory, overrides: { version, values } },
+          Records.restore(this.#store.records()),
+          nowMs,
+        )
       : null;
+    this.#events = new EventQueue(this.#store, () => this.#ledger(), this.#warnings);
+    this.#alerts = new AlertDesk(this.#store, this.#warnings);
+    this.#publication = new Publication(this.#store, env.CACHE, this.#warnings);
+    this.#operations = this.#openOperations(settled, nowMs);
     void ctx.blockConcurrencyWhile(async () => {
       this.#alarmAtMs = await ctx.storage.getAlarm();
       if (this.#fleet !== null) await this.#arm(Date.now());
     });
+  }
+
+  #openOperations({ standing, ended }: SettledOverrides, nowMs: number): RegistryOperations {
+    const host = {
+      fleet: this.#fleet,
+      reading: this.#reading,
+      store: this.#store,
+      source: sourceOf(this.env),
+      tell: (events: readonly LedgerEvent[]) => this.#tell(events),
+      reformed: (effects: Effects) => this.#reformed(effects),
+      probe: (name: string) => this.#probeOne(name),
+    };
+    const operations = new RegistryOperations(host, standing);
+    operations.settle(ended, nowMs);
+    return operations;
   }
 
   // ── The edge asks ─────────────────────────────────────────────────────────────────────────────
@@ -121,6 +174,71 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
     return true;
   }
 
+  // ── Operators ask ─────────────────────────────────────────────────────────────────────────────
+
+  async listBackends(): Promise<readonly BackendView[]> {
+    return this.#operations.listBackends();
+  }
+
+  async changeBackend(change: BackendChange, by: OperatorIdentity): Promise<BackendReply> {
+    return this.#operations.changeBackend(change, by, Date.now());
+  }
+
+  async probeBackend(name: string, by: OperatorIdentity): Promise<ProbeReply> {
+    return this.#operations.probeBackend(name, by);
+  }
+
+  async overrides(): Promise<OverridesView> {
+    return this.#operations.overrides();
+  }
+
+  async changeOverrides(request: OverridesRequest, by: OperatorIdentity): Promise<OverridesReply> {
+    return this.#operations.changeOverrides(request, by, Date.now());
+  }
+
+  async purgeCache(paths: readonly string[] | null, by: OperatorIdentity): Promise<Readonly<Record<string, number>>> {
+    return this.#operations.purgeCache(paths, by, Date.now());
+  }
+
+  async keepEvents(events: readonly LedgerEvent[]): Promise<void> {
+    this.#tell(events);
+  }
+
+  /** null: there is no configuration to measure anything under. */
+  async metrics(): Promise<FleetMetrics | null> {
+    const blockedClients = await this.#blockedClients();
+    if (this.#fleet === null) return null;
+    const around = { blockedClients, alarmLateMs: this.#alarmLateMs };
+    return metricsOf(this.#fleet, around, this.#alerts.figures, Date.now());
+  }
+
+  /** null where the ledger doesn't say. */
+  async #blockedClients(): Promise<number | null> {
+    const silence = new Promise<null>((resolve) => setTimeout(() => resolve(null), ledgerPatienceMs));
+    const answer = this.#ledger()
+      .blockCount()
+      .catch(() => null);
+    return Promise.race([answer, silence]);
+  }
+
+  #ledger(): OperationsLedgerApi {
+    const namespace = this.env.OPERATIONS_LEDGER;
+    return namespace.get(namespace.idFromName(ledgerName)) as unknown as OperationsLedgerApi;
+  }
+
+  #tell(events: readonly LedgerEvent[]): void {
+    if (events.length === 0) return;
+    this.#events.add(events);
+    this.ctx.waitUntil(this.#events.deliver(Date.now()));
+    void this.#arm(Date.now());
+  }
+
+  #reformed(effects: Effects): void {
+    this.#publication.stir();
+    this.#alerts.stir();
+    this.#heard(effects);
+  }
+
   #misconfigured(): { kind: "misconfigured"; faults: [] | (ConfigReading & { ok: false })["faults"] } {
     return { kind: "misconfigured", faults: this.#reading.ok ? [] : this.#reading.faults };
   }
@@ -143,17 +261,46 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
     const fleet = this.#fleet;
     if (fleet === null) return;
     const nowMs = Date.now();
+    this.#alarmLateMs = fleet.overdueMs(this.#probing, nowMs);
     this.#heard(fleet.tick(nowMs));
-    const probes = this.#probeAll(fleet.dueProbes(nowMs));
-    await Promise.race([probes, new Promise((resolve) => setTimeout(resolve, alarmPatienceMs))]);
+    const work = Promise.all([this.#probeAll(fleet.dueProbes(nowMs)), this.#lookForAlerts(fleet)]);
+    await Promise.race([work, new Promise((resolve) => setTimeout(resolve, alarmPatienceMs))]);
     this.#flush();
+    // After the probes, whose connections are few and whose timeouts run while they queue; and nothing waits for these.
+    this.ctx.waitUntil(this.#sendAll(fleet));
+  }
+
+  async #lookForAlerts(fleet: Fleet): Promise<void> {
+    if (!this.#alerts.isDue(Date.now())) return;
+    const blockedClients = await this.#blockedClients();
+    const around = { blockedClients, alarmLateMs: this.#alarmLateMs };
+    const nowMs = Date.now();
+    this.#alerts.look(fleet.config.ALERTS, observe(fleet, around, nowMs), nowMs);
+  }
+
+  async #sendAll(fleet: Fleet): Promise<void> {
+    const nowMs = Date.now();
+    const { config } = fleet;
+    await Promise.all([
+      this.#alerts.send(config.ALERTS, nowMs),
+      this.#publication.publish(fleet.table(nowMs), config, nowMs),
+      this.#events.deliver(nowMs),
+    ]);
+    await this.#arm(Date.now());
   }
 
   /** Sets the alarm for the next thing that is due, unless one that rings earlier is set already. */
   async #arm(nowMs: number): Promise<void> {
     const fleet = this.#fleet;
     if (fleet === null) return;
-    const due = Math.max(nowMs + alarmFloorMs, Math.min(fleet.nextDueMs(), nowMs + alarmCeilingMs));
+    const wanted = [
+      fleet.nextDueMs(),
+      this.#alerts.nextDueMs(),
+      this.#publication.nextDueMs(),
+      this.#events.nextDueMs(),
+    ];
+    const earliest = Math.min(...wanted.map((dueMs) => dueMs ?? Infinity), nowMs + alarmCeilingMs);
+    const due = Math.max(nowMs + alarmFloorMs, earliest);
     if (this.#alarmAtMs !== null && this.#alarmAtMs <= due) return;
     this.#alarmAtMs = due;
     await this.ctx.storage.setAlarm(due);
@@ -173,16 +320,19 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
     });
   }
 
-  async #probeOne(name: string): Promise<void> {
+  /** null: there is no such backend. */
+  async #probeOne(name: string): Promise<ProbeFact | null> {
     const target = this.#target(name);
-    if (target === null || this.#fleet === null) return;
+    if (target === null || this.#fleet === null) return null;
     const fact = await probe(target);
     this.#heard(this.#fleet.probed(fact, Date.now()));
-    if (!fact.ok || !this.#fleet.modelsDue(name, Date.now())) return;
+    if (!fact.ok || !this.#fleet.modelsDue(name, Date.now())) return fact;
     const models = await readModels(target);
-    if (models === null) return;
+    if (models === null) return fact;
     this.#fleet.modelsRead(name, models, Date.now());
+    this.#publication.stir();
     this.#changed();
+    return fact;
   }
 
   #target(name: string): ProbeTarget | null {
@@ -206,6 +356,8 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
     if (effects.transitions.length > 0) {
       // An ejection must outlive the object: it is stored before the answer goes out.
       if (this.#fleet !== null) this.#writeHealth(this.#fleet);
+      this.#publication.stir();
+      this.#alerts.stir();
       this.#tellLedger(effects);
     }
     this.#changed();
@@ -220,11 +372,12 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
       actor: "system",
       detail: { from: transition.from, to: transition.to, reason: transition.reason },
     }));
-    const ledger = this.env.OPERATIONS_LEDGER.get(
-      this.env.OPERATIONS_LEDGER.idFromName(ledgerName),
-    ) as unknown as OperationsLedgerApi;
     // The ledger is told as well as may be; the registry keeps its promises without it.
-    this.ctx.waitUntil(ledger.record(events).catch(() => undefined));
+    this.ctx.waitUntil(
+      this.#ledger()
+        .record(events)
+        .catch(() => undefined),
+    );
   }
 
   /** Memory has changed: it is on disk within `writeBehindMs`, and the alarm stands where it must. */
@@ -254,7 +407,6 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
       this.#store.writeFact("moment", backend.name, momentaryFacts(backend.learned));
     this.#writeHealth(fleet);
     for (const kind of ["learned", "moment", "health"] as const) this.#store.forgetOthers(kind, names);
-    this.#store.writeFact("counters", "", fleet.counters);
     this.#store.writeRecords(fleet.records.drainChanges(nowMs, names));
     this.#store.forgetOldTasks(nowMs);
   }

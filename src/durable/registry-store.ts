@@ -1,4 +1,5 @@
 /** The registry's SQL: tables, versions of their shape, and codecs of rows. It decides nothing. */
+import type { LedgerEvent } from "../shared/contract.ts";
 import { nothingLearned } from "../shared/fleet/backend.ts";
 import type { FleetMemory } from "../shared/fleet/fleet.ts";
 import { emptyMemory } from "../shared/fleet/fleet.ts";
@@ -12,20 +13,20 @@ const schema: readonly string[] = [
    CREATE TABLE task_home (task_id TEXT PRIMARY KEY, backend TEXT NOT NULL, made_ms INTEGER NOT NULL) WITHOUT ROWID;
    CREATE INDEX task_home_age ON task_home (made_ms);
    CREATE TABLE record (series TEXT NOT NULL, slot TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (series, slot)) WITHOUT ROWID;`,
+  "CREATE TABLE pending_event (id INTEGER PRIMARY KEY, value TEXT NOT NULL);",
 ];
 
-/** One per backend: `learned`, `moment`, `health`. One each, named "": `overlay`, `overrides`, `generations`, `version`, `alerts`, `counters`. */
+/** Events that wait for the ledger; beyond these the oldest are given up. */
+const maxPendingEvents = 2000;
+
+export interface PendingEvent {
+  readonly id: number;
+  readonly event: LedgerEvent;
+}
+
+/** One per backend: `learned`, `moment`, `health`. One each, named "": `overlay`, `overrides`, `generations`, `version`, `alerts`, `published`. */
 export type FactKind =
-  | "learned"
-  | "moment"
-  | "health"
-  | "overlay"
-  | "overrides"
-  | "generations"
-  | "version"
-  | "alerts"
-  | "counters"
-  | "published";
+  "learned" | "moment" | "health" | "overlay" | "overrides" | "generations" | "version" | "alerts" | "published";
 
 /** A server keeps a task's result for hours; after a week nobody asks for it. */
 const taskHomeMs = 7 * 24 * 3_600_000;
@@ -121,6 +122,24 @@ export class RegistryStore {
     for (const lease of changes.upserts)
       this.#sql.exec("INSERT OR REPLACE INTO lease VALUES (?, ?)", lease.id, JSON.stringify(lease));
     for (const id of changes.deletes) this.#sql.exec("DELETE FROM lease WHERE id = ?", id);
+  }
+
+  keepEvents(events: readonly LedgerEvent[]): void {
+    for (const event of events) this.#sql.exec("INSERT INTO pending_event (value) VALUES (?)", JSON.stringify(event));
+    this.#sql.exec("DELETE FROM pending_event WHERE id <= (SELECT MAX(id) FROM pending_event) - ?", maxPendingEvents);
+  }
+
+  /** The oldest first. */
+  pendingEvents(limit: number): readonly PendingEvent[] {
+    const rows = this.#sql.exec<{ id: number; value: string }>(
+      "SELECT * FROM pending_event ORDER BY id LIMIT ?",
+      limit,
+    );
+    return rows.toArray().map(({ id, value }) => ({ id, event: JSON.parse(value) as LedgerEvent }));
+  }
+
+  forgetEvents(upToId: number): void {
+    this.#sql.exec("DELETE FROM pending_event WHERE id <= ?", upToId);
   }
 
   rememberTask(taskId: string, backend: string, nowMs: number): void {

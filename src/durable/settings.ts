@@ -1,6 +1,5 @@
 /** The only reader of the environment in this room. */
-import { readConfig } from "../shared/config/read.ts";
-import type { ConfigReading } from "../shared/config/config.ts";
+import type { Source } from "../shared/config/source.ts";
 
 /** The bindings and variables that the objects use; everything but the objects themselves may be missing. */
 export interface DurableEnv {
@@ -13,7 +12,7 @@ export interface DurableEnv {
   readonly CONFIG?: unknown;
 }
 
-/** What the operator configured, or every fault in it at once. */
-export function readSettings(env: DurableEnv): ConfigReading {
-  return readConfig(env as unknown as Record<string, unknown>);
+/** The environment as `shared/config` reads it. */
+export function sourceOf(env: DurableEnv): Source {
+  return env as unknown as Source;
 }

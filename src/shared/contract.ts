@@ -421,7 +421,8 @@ export interface RegistryOperationsApi {
   changeOverrides(request: OverridesRequest, by: OperatorIdentity): Promise<OverridesReply>;
   /** null purges everything. The reply has the generations now. */
   purgeCache(paths: readonly string[] | null, by: OperatorIdentity): Promise<Readonly<Record<string, number>>>;
-  metrics(): Promise<FleetMetrics>;
+  /** null while the configuration is broken. */
+  metrics(): Promise<FleetMetrics | null>;
   /** Takes events over for the ledger, which couldn't be reached. */
   keepEvents(events: readonly LedgerEvent[]): Promise<void>;
 }

@@ -51,11 +51,11 @@ export function settleOverrides(source: Source, stored: StandingOverrides): Sett
     const configuredNow = valueAt(configured.config, path);
     ended.push({ path, value, reason, configuredThen: stored.beneath[path], configuredNow });
   };
-  let values: Values = {};
-  for (const [path, value] of Object.entries(stored.values)) {
-    if (same(valueAt(configured.config, path), stored.beneath[path])) values = { ...values, [path]: value };
-    else end(path, value, "configured_value_changed");
-  }
+  const stands = ([path]: readonly [string, unknown]): boolean =>
+    same(valueAt(configured.config, path), stored.beneath[path]);
+  const entries = Object.entries(stored.values);
+  for (const [path, value] of entries.filter((entry) => !stands(entry))) end(path, value, "configured_value_changed");
+  let values: Values = Object.fromEntries(entries.filter(stands));
   if (!applyOverrides(source, values).ok) {
     const { standing, fallen } = tolerable(source, values);
     values = standing;
