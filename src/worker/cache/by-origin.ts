@@ -152,6 +152,8 @@ function lead(question: Question, held: Held): Promise<Arrival> {
 }
 
 function refreshBehind(question: Question, held: Held, nowMs: number): void {
+  // Upstream a HEAD stays a HEAD, and brings no body to keep.
+  if (question.request.method !== "GET") return;
   if (question.context.cache.flights.current(flightKey(question), nowMs) !== null) return;
   // What nobody will read must not hold a connection open.
   const done = lead(question, held).then((arrival) => arrival.response?.body?.cancel());
@@ -174,11 +176,10 @@ function forwardReason(question: Question, held: Held): ForwardReason {
 }
 
 async function ask(question: Question, held: Held, flight: Flight | null): Promise<Arrival> {
-  const { request, context, terms, credentials, headers, origin } = question;
+  const { context, terms, credentials, headers, origin } = question;
   const standIn = held.answer !== null && mayStandIn(held.answer, terms, credentials, context.nowMs());
   const fetched = await fetchAnswer(
     {
-      method: "GET",
       headers,
       held: held.answer,
       standIn,
@@ -218,7 +219,7 @@ async function ask(question: Question, held: Held, flight: Flight | null): Promi
     // What the origin says now has replaced what was stored, even if it may not be stored itself (RFC 9111 §4.3.3).
     return { ...nothingKept, storing: held.answer !== null && !fetched.refused ? forget(question) : null };
   }
-  return keptArrival(question, held, fetched, flight?.outdated === true || request.method !== "GET");
+  return keptArrival(question, held, fetched, flight?.outdated === true);
 }
 
 async function keptArrival(
@@ -274,7 +275,7 @@ async function passed(question: Question, held: Held): Promise<CacheResult> {
     request.method === "HEAD" && !request.headers.has("if-match") && !request.headers.has("if-unmodified-since");
   // What may change a stored answer is asked for as one that may be stored.
   const { response, verdict } = await origin(head ? question.headers : request.headers, { shared: head, standIn });
-  if (held.answer !== null && standIn && (verdict === "failed" || response.status >= 500)) {
+  if (held.answer !== null && standIn && verdict === "failed") {
     await response.body?.cancel();
     return stale(request, held.answer, nowMs, "stale-if-error");
   }

@@ -45,7 +45,6 @@ export type Fetched =
   | { readonly kind: "failed"; readonly response: Response | null; readonly error: unknown };
 
 export interface Fetching {
-  readonly method: string;
   readonly headers: Headers;
   readonly held: CachedAnswer | null;
   readonly standIn: boolean;
@@ -66,7 +65,8 @@ export async function fetchAnswer(fetching: Fetching, origin: Origin): Promise<F
   }
   const times = { requestMs, responseMs: nowMs() };
   const { response } = given;
-  if (given.verdict === "failed" || response.status >= 500) return { kind: "failed", response, error: null };
+  // A dialect may say a client's mistake with a 500: the verdict counts, not the status.
+  if (given.verdict === "failed") return { kind: "failed", response, error: null };
   if (given.verdict === "refused") return { kind: "apart", response, refused: true };
   if (response.status === 304 && held !== null) {
     await response.body?.cancel();

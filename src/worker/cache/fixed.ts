@@ -103,6 +103,8 @@ function lead(question: Question, held: CachedAnswer | null): Promise<Arrival> {
 }
 
 function refreshBehind(question: Question, held: CachedAnswer, nowMs: number): void {
+  // Upstream a HEAD stays a HEAD, and brings no body to keep.
+  if (question.request.method !== "GET") return;
   if (question.context.cache.flights.current(question.key, nowMs) !== null) return;
   // What nobody will read must not hold a connection open.
   const done = lead(question, held).then((arrival) => arrival.response?.body?.cancel());
@@ -114,10 +116,7 @@ async function ask(question: Question, held: CachedAnswer | null, flight: Flight
   const standIn = held !== null && mayStandIn(held, noTerms, true, context.nowMs());
   const headers = sharedRequestHeaders(request.headers, "fixed");
   const verdict = (facts: Parameters<typeof storingFixed>[0]) => storingFixed(facts, lifetimeS, context.settings);
-  const fetched = await fetchAnswer(
-    { method: "GET", headers, held, standIn, verdict, nowMs: () => context.nowMs() },
-    origin,
-  );
+  const fetched = await fetchAnswer({ headers, held, standIn, verdict, nowMs: () => context.nowMs() }, origin);
 
   if (fetched.kind === "failed") {
     context.cache.failures.set(key, context.nowMs(), key.length * 2 + 64);

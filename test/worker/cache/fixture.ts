@@ -76,14 +76,13 @@ async function ask(
 ): Promise<OriginAnswer> {
   const sent = new Headers(headers);
   sent.set("x-seen-terms", `${terms.shared ? "shared" : "own"}${terms.standIn ? ",stand-in" : ""}`);
-  // A route with a lifetime may ask with GET for a HEAD; here the method is the client's.
   let response: Response;
   try {
     response = await fetch(url, { method, headers: sent, body, redirect: "manual" });
   } catch {
     return { response: new Response("unreachable", { status: 502 }), verdict: "failed" };
   }
-  if (response.status >= 500 || response.headers.get("x-verdict") === "failed") return { response, verdict: "failed" };
-  const refused = response.status >= 400 || response.headers.get("x-verdict") === "refused";
-  return { response, verdict: refused ? "refused" : "ok" };
+  const told = response.headers.get("x-verdict");
+  const verdict = response.status >= 500 ? "failed" : response.status >= 400 ? "refused" : "ok";
+  return { response, verdict: told === "failed" || told === "refused" ? told : verdict };
 }

@@ -487,6 +487,30 @@ export const selecting: readonly Case[] = [
   },
   {
     clause: "route: 60",
+    says: "a HEAD in that minute gets the stale head, and nothing without a body takes the body's place",
+    steps: [
+      { rule: "60", origin: { body: "one" } },
+      { at: 90, rule: "60", method: "HEAD", source: "stale", asked: 0 },
+      { at: 90, rule: "60", origin: { body: "two" }, source: "stale", is: "one" },
+      { at: 91, rule: "60", origin: { body: "two" }, source: "hit", is: "two", eventually: true },
+    ],
+  },
+  {
+    clause: "route: 60",
+    says: "a client's mistake that a dialect calls a 500 is passed on, though something stale is at hand",
+    steps: [
+      { rule: "60", origin: { body: "one" } },
+      {
+        at: 200,
+        rule: "60",
+        origin: { status: 500, headers: { "x-verdict": "refused" }, body: "mistake" },
+        status: 500,
+        is: "mistake",
+      },
+    ],
+  },
+  {
+    clause: "route: 60",
     says: "after that the client waits for a new one",
     steps: [
       { rule: "60", origin: { body: "one" } },
