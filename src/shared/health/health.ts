@@ -65,6 +65,8 @@ const msPerS = 1000;
 const askAgainMs = 1_000;
 /** Parts of the window over which success rates are compared: a good past must not hide a bad present for long. */
 const comparedShares = [1, 0.5];
+/** A failed probe older than this is repeated before it ejects: a slow proof of another's life takes as long. */
+const freshProbeMs = 5_000;
 /** Others asked for proof that not all fail: one that passes suffices. */
 const othersAsked = 3;
 
@@ -115,8 +117,11 @@ class Round {
     this.#put(name, { ...health, probe: "passed", probedMs: this.#nowMs, probeFailedMs: null });
     this.settle(name);
     for (const [other, its] of this.#others(name)) {
-      // One that passes shows that those who failed before it fail alone.
-      if (isUp(its) && its.probeFailedMs !== null) this.#ejectByProbe(other, its.reason);
+      if (!isUp(its) || its.probe !== "failed") continue;
+      // The failure is its own, unless it is an old one, or an outage of both has just ended.
+      const isFresh = health.probe !== "failed" && this.#nowMs - (its.probedMs ?? 0) <= freshProbeMs;
+      if (isFresh) this.#ejectByProbe(other, its.reason);
+      else this.#ask(other);
     }
   }
 
@@ -168,16 +173,19 @@ class Round {
     const { consecutive } = this.#settings.EJECTION;
     if (all.some(([, health]) => isUp(health) && health.consecutiveFailures < consecutive)) return;
     for (const [name, health] of all) {
-      if (isUp(health) || health.ejection?.passive !== true) continue;
+      if (!isOutByRequests(health)) continue;
       this.#put(name, { ...health, ejection: null, trialMs: null });
       this.#move(name, "suspect", "all_fail_alike");
     }
   }
 
-  outcomes(event: HealthEvent & { kind: "outcomes" }): void {
-    const name = event.backend;
+  outcomes(told: HealthEvent & { kind: "outcomes" }): void {
+    const name = told.backend;
     const before = this.#of(name);
-    if (before === null || event.successes + event.failures <= 0) return;
+    if (before === null || told.successes + told.failures <= 0) return;
+    // Where nothing succeeded, all failures stand at the end, whatever was told of them.
+    const trailing = told.successes === 0 ? told.failures : Math.min(told.trailingFailures, told.failures);
+    const event = { ...told, trailingFailures: trailing };
     const health = this.#counted(before, event);
     this.#put(name, health);
     switch (health.state) {
@@ -239,6 +247,16 @@ class Round {
     if (known && new Set(names).size === Object.keys(this.pool).length) return;
     for (const name of names) if (this.#of(name) === null) this.probeNow.add(name);
     this.pool = Object.fromEntries(names.map((name) => [name, this.#of(name) ?? unprovenHealth(this.#nowMs)]));
+    this.#returnExcess();
+    this.#reinstateIfAllFail();
+  }
+
+  /** A pool that has shrunk may have more of its backends out than requests alone may eject: those out longest come back. */
+  #returnExcess(): void {
+    const out = Object.entries(this.pool).filter(([, health]) => isOutByRequests(health));
+    out.sort(([, a], [, b]) => (a.ejection?.atMs ?? 0) - (b.ejection?.atMs ?? 0));
+    const excess = Math.max(0, out.length - this.#spared());
+    for (const [name] of out.slice(0, excess)) this.#return(name, "pool_shrank");
   }
 
   // ── What time does ────────────────────────────────────────────────────────────────────────────
@@ -340,12 +358,15 @@ class Round {
     return { outcomes, failures };
   }
 
-  /** Whether the pool can spare it on the word of requests alone: within the share, and with another left whose probe hasn't failed. */
+  /** Whether the pool can do without it on the word of requests alone: within the share, and with another left whose probe hasn't failed. */
   #maySpare(name: string): boolean {
-    const all = Object.values(this.pool);
-    const out = all.filter((health) => !isUp(health) && health.ejection?.passive === true).length;
-    if (out + 1 > all.length * this.#settings.EJECTION.maxShare) return false;
-    return this.#others(name).some(([, its]) => isUp(its) && its.probe !== "failed");
+    const out = Object.values(this.pool).filter(isOutByRequests).length;
+    return out < this.#spared() && this.#others(name).some(([, its]) => isUp(its) && its.probe !== "failed");
+  }
+
+  /** So many may be out by requests alone. */
+  #spared(): number {
+    return Math.floor(Object.keys(this.pool).length * this.#settings.EJECTION.maxShare);
   }
 
   // ── The small steps ───────────────────────────────────────────────────────────────────────────
@@ -395,6 +416,10 @@ class Round {
 }
 
 type Member = readonly [string, BackendHealth];
+
+function isOutByRequests(health: BackendHealth): boolean {
+  return !isUp(health) && health.ejection?.passive === true;
+}
 
 /**
  * Whether others have begun to fail with it and none has succeeded since: then it isn't this backend. Silence of the others is no
