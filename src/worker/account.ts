@@ -26,30 +26,42 @@ export function accountFor(accounting: Accounting, leaseId: string | null): Acco
 
 function localAccount({ edge, waitUntil, region, routeClass }: Accounting): Account {
   let over = false;
+  /** A backend that failed its proof of life was never opened. */
+  let open: string | null = null;
+  const close = (): void => {
+    if (open !== null) edge.table.closed(open);
+    open = null;
+  };
   return {
-    opened: (backend) => edge.table.opened(backend),
+    opened(backend) {
+      open = backend;
+      edge.table.opened(backend);
+    },
     closed(backend, result, bytes, next) {
       if (over) return;
       over = next === null;
-      edge.table.closed(backend);
+      close();
       const { outcome, latencyMs, learned } = result;
       edge.findings.note(backend, routeClass, outcome, latencyMs, bytes, learned);
       const nowMs = Date.now();
       edge.reportSoon(region, waitUntil, nowMs);
       if (outcome.kind === "backend_fault") edge.reportUrgently(region, waitUntil, nowMs);
     },
-    abandoned(backend) {
+    abandoned() {
       if (over) return;
       over = true;
-      edge.table.closed(backend);
+      close();
     },
   };
 }
 
 function leaseAccount({ edge, waitUntil, region, routeClass }: Accounting, leaseId: string): Account {
   let over = false;
+  /** One after the other: a lease that is moved twice must end up where it was moved last. */
+  let told: Promise<void> = Promise.resolve();
   const settle = (report: AttemptReport, moveTo: string | null, orphaned: boolean): void => {
-    waitUntil(settled(edge, { leaseId, report, moveTo, orphaned }));
+    told = told.then(() => settled(edge, { leaseId, report, moveTo, orphaned }));
+    waitUntil(told);
   };
   return {
     opened: () => undefined,

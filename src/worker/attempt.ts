@@ -11,8 +11,10 @@ import {
 import type { AnswerFacts } from "../shared/jimeng/answer.ts";
 import { classifyTold, toldErrorIn } from "../shared/jimeng/told-error.ts";
 import type { Outcome } from "../shared/outcome.ts";
+import { aborted } from "../shared/outcome.ts";
 import type { RouteClass } from "../shared/route.ts";
-import { giveBuffer, keptBodyBytes, readPrefix, takeBuffer } from "./body.ts";
+import { keptBodyBytes, readPrefix } from "./body.ts";
+import type { Room } from "./buffer.ts";
 import type { FailureCode } from "./failure.ts";
 
 /** A JSON body that may be an error; a larger one is pictures. */
@@ -29,6 +31,8 @@ export interface Sending {
   readonly signal: AbortSignal;
   /** Why `signal` was aborted; null while it was not. */
   readonly endedBy: () => EndedBy | null;
+  /** Whether the client's own upload broke, which looks like a broken connection to the backend. */
+  readonly brokenByClient: () => Promise<boolean>;
   readonly routeId: string;
   readonly routeClass: RouteClass;
 }
@@ -42,11 +46,21 @@ export interface Answer {
 
 export type AnswerBody =
   | { readonly kind: "none" }
-  | { readonly kind: "bytes"; readonly bytes: Uint8Array; readonly json: Record<string, unknown> | null }
+  | {
+      readonly kind: "bytes";
+      readonly bytes: Uint8Array;
+      readonly json: Record<string, unknown> | null;
+      readonly room: Room;
+    }
   /** Too large or of no interest: the runtime passes it. */
   | { readonly kind: "through"; readonly stream: ReadableStream<Uint8Array> }
   /** Larger than may be kept and of unknown length: what was read, and the rest. */
-  | { readonly kind: "continued"; readonly bytes: Uint8Array; readonly rest: ReadableStreamDefaultReader<Uint8Array> }
+  | {
+      readonly kind: "continued";
+      readonly bytes: Uint8Array;
+      readonly rest: ReadableStreamDefaultReader<Uint8Array>;
+      readonly room: Room;
+    }
   | { readonly kind: "events"; readonly stream: ReadableStream<Uint8Array> };
 
 export interface AttemptResult {
@@ -69,20 +83,43 @@ export async function attempt(sending: Sending): Promise<AttemptResult> {
       redirect: "manual",
       signal: sending.signal,
     });
-  } catch (error) {
-    return thrown(sending, error, "sent", Date.now() - startedMs);
+  } catch {
+    return (await brokenUpload(sending, startedMs)) ?? thrown(sending, "sent", Date.now() - startedMs);
   }
   try {
     return await heard(sending, response, startedMs);
-  } catch (error) {
-    return thrown(sending, error, "body", Date.now() - startedMs);
+  } catch {
+    return thrown(sending, "body", Date.now() - startedMs);
   }
+}
+
+/** A client that neither sends nor breaks for so long is not what broke. */
+const uploadVerdictMs = 1000;
+
+/** A client that gave up its upload: nobody's fault here. null: it was not that. */
+async function brokenUpload(sending: Sending, startedMs: number): Promise<AttemptResult | null> {
+  if (sending.endedBy() !== null) return null;
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), uploadVerdictMs);
+  });
+  const broken = await Promise.race([sending.brokenByClient(), late]);
+  clearTimeout(timer);
+  if (!broken) return null;
+  return {
+    outcome: aborted,
+    learned: null,
+    answer: null,
+    failure: "body_unreadable",
+    latencyMs: Date.now() - startedMs,
+  };
 }
 
 async function heard(sending: Sending, response: Response, startedMs: number): Promise<AttemptResult> {
   const { status } = response;
   // A status outside 200–599 can't be passed on: the runtime refuses to construct such an answer.
   if (status < 200 || status > 599) {
+    await response.body?.cancel().catch(() => undefined);
     const outcome = classifyAnswer(facts(response, null, "unread", Date.now() - startedMs), sending.routeClass);
     return {
       outcome,
@@ -97,8 +134,25 @@ async function heard(sending: Sending, response: Response, startedMs: number): P
   const answerFacts = facts(response, body.kind === "bytes" ? body.json : null, state, elapsedMs);
   const outcome = meaning(answerFacts, body, sending.routeClass);
   const learned = learnFrom(answerFacts, sending.routeId, outcome);
+  if (outcome.reason === "cut") {
+    release(body);
+    return { outcome, learned, answer: null, failure: "backend_answer_cut", latencyMs: elapsedMs };
+  }
   const failure = outcome.reason === edgeReadTimeout ? "edge_read_timeout" : null;
   return { outcome, learned, answer: { status, headers: response.headers, body }, failure, latencyMs: elapsedMs };
+}
+
+/** Lets go of an answer that nobody will read. */
+export async function discard(answer: Answer | null): Promise<void> {
+  if (answer === null) return;
+  const { body } = answer;
+  release(body);
+  if (body.kind === "through" || body.kind === "events") await body.stream.cancel().catch(() => undefined);
+  else if (body.kind === "continued") await body.rest.cancel().catch(() => undefined);
+}
+
+function release(body: AnswerBody): void {
+  if (body.kind === "bytes" || body.kind === "continued") body.room.give();
 }
 
 /** What the status and code say, unless the text of a chat answer tells of a failure under a 200. */
@@ -109,38 +163,61 @@ function meaning(answerFacts: AnswerFacts, body: AnswerBody, routeClass: RouteCl
   return told === null ? outcome : classifyTold(told);
 }
 
-async function bodyOf(
-  method: string,
-  response: Response,
-): Promise<{ body: AnswerBody; state: AnswerFacts["bodyState"] }> {
-  if (response.body === null || method === "HEAD" || response.status === 204 || response.status === 304) {
-    return { body: { kind: "none" }, state: "complete" };
-  }
-  const type = response.headers.get("content-type") ?? "";
-  if (type.startsWith("text/event-stream")) return { body: { kind: "events", stream: response.body }, state: "unread" };
-  const length = Number(response.headers.get("content-length") ?? NaN);
-  // Larger ones keep their Content-Length, so that a cut is a transport error for the client as well.
-  if (length > keptBodyBytes) return { body: { kind: "through", stream: response.body }, state: "unread" };
-  const isJson = type.includes("json");
-  // Of unknown length and not JSON: a download, passed as it comes.
-  if (!isJson && Number.isNaN(length) && response.status < 400)
-    return { body: { kind: "through", stream: response.body }, state: "unread" };
-  return read(response, isJson);
+interface Heard {
+  readonly body: AnswerBody;
+  readonly state: AnswerFacts["bodyState"];
 }
 
-async function read(
-  response: Response,
-  isJson: boolean,
-): Promise<{ body: AnswerBody; state: AnswerFacts["bodyState"] }> {
-  const stream = response.body as ReadableStream<Uint8Array>;
-  if (!takeBuffer(keptBodyBytes)) return { body: { kind: "through", stream }, state: "unread" };
-  try {
-    const { bytes, rest } = await readPrefix(stream, keptBodyBytes);
-    if (rest !== null) return { body: { kind: "continued", bytes, rest }, state: "unread" };
-    return { body: { kind: "bytes", bytes, json: isJson ? possibleError(bytes) : null }, state: "complete" };
-  } finally {
-    giveBuffer(keptBodyBytes);
+async function bodyOf(method: string, response: Response): Promise<Heard> {
+  const { body, headers, status } = response;
+  if (body === null || method === "HEAD" || status === 204 || status === 304) {
+    return { body: { kind: "none" }, state: "complete" };
   }
+  const through: Heard = { body: { kind: "through", stream: body }, state: "unread" };
+  const type = headers.get("content-type") ?? "";
+  const isJson = type.includes("json");
+  const encoding = headers.get("content-encoding");
+  // What need not be looked at is not decoded, and what the runtime can't decode can't be looked at.
+  if (encoding !== null && (!isDecoded(encoding) || !(isJson || isEventStream(type)))) return through;
+  if (isEventStream(type)) return { body: { kind: "events", stream: body }, state: "unread" };
+  const length = Number(headers.get("content-length") ?? NaN);
+  // Larger ones keep their Content-Length, so that a cut is a transport error for the client as well.
+  if (length > keptBodyBytes) return through;
+  // Of unknown length and not JSON: a download, passed as it comes.
+  if (!isJson && Number.isNaN(length) && status < 400) return through;
+  return read(body, isJson);
+}
+
+function isEventStream(type: string): boolean {
+  return type.startsWith("text/event-stream");
+}
+
+/** Encodings that the runtime takes off a body that is read. */
+function isDecoded(encoding: string): boolean {
+  return /^(?:gzip|br)$/i.test(encoding.trim());
+}
+
+async function read(stream: ReadableStream<Uint8Array>, isJson: boolean): Promise<Heard> {
+  const { bytes, rest, room } = await readPrefix(stream, keptBodyBytes);
+  if (rest !== null) return { body: { kind: "continued", bytes, rest, room }, state: "unread" };
+  const json = isJson ? possibleError(bytes) : null;
+  return { body: { kind: "bytes", bytes, json, room }, state: isJson && isTorn(bytes) ? "cut" : "complete" };
+}
+
+/** JSON that opens and doesn't close: a body without a length whose connection was closed halfway ends like a whole one. */
+function isTorn(bytes: Uint8Array): boolean {
+  let first = 0;
+  let last = bytes.length - 1;
+  while (first < last && isBlank(bytes[first] as number)) first += 1;
+  while (last > first && isBlank(bytes[last] as number)) last -= 1;
+  const opening = bytes[first];
+  if (opening !== 0x7b && opening !== 0x5b) return false;
+  // `{` and `}`, `[` and `]` are two apart.
+  return first === last || bytes[last] !== opening + 2;
+}
+
+function isBlank(byte: number): boolean {
+  return byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
 }
 
 const decoder = new TextDecoder();
@@ -179,7 +256,7 @@ function facts(
   };
 }
 
-function thrown(sending: Sending, _error: unknown, phase: "sent" | "body", latencyMs: number): AttemptResult {
+function thrown(sending: Sending, phase: "sent" | "body", latencyMs: number): AttemptResult {
   const endedBy = sending.endedBy();
   const outcome =
     endedBy === null ? classifyThrown("unclear", phase, latencyMs) : endedOutcome(endedBy, phase, latencyMs);

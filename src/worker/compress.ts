@@ -3,6 +3,9 @@
 /** Below this, the frame of an encoding eats what it saves. */
 const worthwhileBytes = 1024;
 
+/** Beyond this (pictures in base64, mostly) the length is kept: it is how a client sees that an answer was cut. */
+const lengthKeptBytes = 1_048_576;
+
 /** What the runtime encodes by itself when the header says so; it would send `zstd` as it is. */
 const encodings = ["br", "gzip"] as const;
 export type Encoding = (typeof encodings)[number];
@@ -25,7 +28,7 @@ export function encodingFor(acceptEncoding: string | null, answer: Compressible)
 
 /** Whether this answer's form depends on `Accept-Encoding`, so that `Vary` must say so. */
 export function mayCompress({ status, headers, bytes }: Compressible): boolean {
-  if (status !== 200 || bytes === null || bytes < worthwhileBytes) return false;
+  if (status !== 200 || bytes === null || bytes < worthwhileBytes || bytes > lengthKeptBytes) return false;
   if (headers.has("content-encoding") || headers.has("content-range")) return false;
   if (/\bno-transform\b/i.test(headers.get("cache-control") ?? "")) return false;
   return compressible.test(headers.get("content-type") ?? "");

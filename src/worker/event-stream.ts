@@ -6,12 +6,10 @@ import { classifyThrown } from "../shared/jimeng/answer.ts";
 import { EventStreamReader } from "../shared/jimeng/event-stream.ts";
 import { classifyTold } from "../shared/jimeng/told-error.ts";
 import type { Outcome } from "../shared/outcome.ts";
-import { success } from "../shared/outcome.ts";
+import { aborted, success } from "../shared/outcome.ts";
 import { failureBody } from "./failure.ts";
 import type { FailureCode } from "./failure.ts";
 
-/** Proxies on the way drop a connection after 30–60 s of silence. */
-const keepAliveMs = 15_000;
 const keepAlive = new TextEncoder().encode(": keep-alive\n\n");
 
 export interface StreamLimits {
@@ -21,6 +19,8 @@ export interface StreamLimits {
   readonly expectsDone: boolean;
   /** Paid: read to its end though nobody listens, so that its outcome is known. */
   readonly followed: boolean;
+  /** Of silence, until a comment is sent to keep the connection warm. */
+  readonly keepAliveMs: number;
 }
 
 export interface EventStream {
@@ -30,14 +30,14 @@ export interface EventStream {
 }
 
 export interface StreamEnds {
-  /** The client has cancelled. */
-  onClientGone(): void;
   /** Closes the connection to the backend. */
   stop(): void;
+  /** The registry has given the backend up, which is why the stream broke. */
+  isLost(): boolean;
 }
 
 export function passEvents(source: ReadableStream<Uint8Array>, limits: StreamLimits, ends: StreamEnds): EventStream {
-  const outlet = new Outlet(() => ends.onClientGone());
+  const outlet = new Outlet();
   return { body: outlet.body, ended: pump(source.getReader(), outlet, limits, ends) };
 }
 
@@ -48,18 +48,20 @@ class Outlet {
   #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
   #wake: (() => void) | null = null;
 
-  constructor(onGone: () => void) {
+  constructor() {
     this.body = new ReadableStream<Uint8Array>({
       start: (controller) => {
         this.#controller = controller;
       },
       pull: () => this.#wake?.(),
-      cancel: () => {
-        this.gone = true;
-        this.#wake?.();
-        onGone();
-      },
+      cancel: () => this.leave(),
     });
+  }
+
+  /** Nobody reads any more, or is waited for: what is written from here on is dropped. */
+  leave(): void {
+    this.gone = true;
+    this.#wake?.();
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -75,6 +77,12 @@ class Outlet {
   close(): void {
     if (!this.gone) this.#controller?.close();
   }
+
+  /** Ends the connection without an end: whoever reads as late as now must not take it for one. */
+  break(): void {
+    if (!this.gone) this.#controller?.error(new Error("the stream has gone on for too long"));
+    this.leave();
+  }
 }
 
 type Reader = ReadableStreamDefaultReader<Uint8Array>;
@@ -88,16 +96,19 @@ async function pump(
 ): Promise<{ outcome: Outcome; bytes: number }> {
   const events = new EventStreamReader();
   const startedMs = Date.now();
+  const endMs = startedMs + limits.ceilingMs;
+  // A client that doesn't read would hold everything open: its time ends a little after the stream's own.
+  const patience = setTimeout(() => outlet.break(), limits.ceilingMs + limits.keepAliveMs);
   let bytes = 0;
   try {
     for (;;) {
-      const read = await nextRead(reader, outlet, events, limits, startedMs);
+      const read = await nextRead(reader, outlet, events, limits, endMs);
       if (read.done) break;
       bytes += read.value.byteLength;
       events.write(read.value);
       if (outlet.gone && !limits.followed) {
         ends.stop();
-        return { outcome: { kind: "aborted", executed: "unknown", seenByProbe: false, reason: "client_left" }, bytes };
+        return { outcome: aborted, bytes };
       }
       await outlet.write(read.value);
     }
@@ -107,23 +118,34 @@ async function pump(
     outlet.close();
     return { outcome, bytes };
   } catch (error) {
-    const silent = error instanceof Silence;
+    const { code, message, outcome } = brokenAs(error, ends, Date.now() - startedMs);
     ends.stop();
-    const code: FailureCode = silent ? "deadline_exceeded" : "backend_answer_cut";
-    await outlet.write(
-      errorEvent(
-        code,
-        silent ? error.message : "The connection to the backend broke in the middle of the stream.",
-        events,
-      ),
-    );
+    await outlet.write(errorEvent(code, message, events));
     outlet.close();
-    return { outcome: classifyThrown(silent ? "timeout" : "unclear", "body", Date.now() - startedMs), bytes };
+    return { outcome, bytes };
+  } finally {
+    clearTimeout(patience);
   }
 }
 
-/** Silence beyond what a picture can take. */
+/** Silence beyond what a picture can take, or a stream without an end. */
 class Silence extends Error {}
+
+function brokenAs(
+  error: unknown,
+  ends: StreamEnds,
+  elapsedMs: number,
+): { code: FailureCode; message: string; outcome: Outcome } {
+  if (error instanceof Silence) {
+    return { code: "deadline_exceeded", message: error.message, outcome: classifyThrown("timeout", "body", elapsedMs) };
+  }
+  if (ends.isLost()) {
+    const outcome: Outcome = { kind: "backend_fault", executed: "unknown", seenByProbe: true, reason: "lost" };
+    return { code: "backend_lost", message: "The backend has given no sign of life for too long.", outcome };
+  }
+  const message = "The connection to the backend broke in the middle of the stream.";
+  return { code: "backend_answer_cut", message, outcome: classifyThrown("unclear", "body", elapsedMs) };
+}
 
 /** The next piece; while there is none, a comment now and then, but only between events. */
 async function nextRead(
@@ -131,17 +153,19 @@ async function nextRead(
   outlet: Outlet,
   events: EventStreamReader,
   limits: StreamLimits,
-  startedMs: number,
+  endMs: number,
 ): Promise<Read> {
   const pending = reader.read();
-  const silentSince = Date.now();
+  let nowMs = Date.now();
+  const idleEndMs = nowMs + limits.idleMs;
   for (;;) {
-    const read = await within(pending, keepAliveMs);
+    if (nowMs >= idleEndMs) throw new Silence("The backend's stream has been silent for too long.");
+    if (nowMs >= endMs) throw new Silence("The backend's stream has gone on for too long.");
+    const waitMs = Math.min(limits.keepAliveMs, idleEndMs - nowMs, endMs - nowMs);
+    const read = await within(pending, waitMs);
     if (read !== null) return read;
-    const nowMs = Date.now();
-    if (nowMs - silentSince >= limits.idleMs) throw new Silence("The backend's stream has been silent for too long.");
-    if (nowMs - startedMs >= limits.ceilingMs) throw new Silence("The backend's stream has gone on for too long.");
-    if (events.state().betweenEvents) await outlet.write(keepAlive);
+    nowMs = Date.now();
+    if (waitMs === limits.keepAliveMs && events.state().betweenEvents) await outlet.write(keepAlive);
   }
 }
 

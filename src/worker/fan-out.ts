@@ -6,7 +6,7 @@ import type { ModelEntry } from "../shared/contract.ts";
 import { servesRoute } from "../shared/balance/membership.ts";
 import type { Route } from "../shared/route.ts";
 import { accountFor } from "./account.ts";
-import { attempt } from "./attempt.ts";
+import { attempt, discard } from "./attempt.ts";
 import type { Answer, AttemptResult } from "./attempt.ts";
 import { Cutoff } from "./cutoff.ts";
 import type { Exchange } from "./exchange.ts";
@@ -88,12 +88,14 @@ async function ask(exchange: Exchange, route: Route, member: EdgeMember, upstrea
     body: null,
     signal: cutoff.signal,
     endedBy: () => cutoff.reason,
+    brokenByClient: async () => false,
     routeId: route.id,
     routeClass: route.class,
   });
   cutoff.clear();
   account.closed(member.name, result, 0, null);
   const bytes = result.answer?.body.kind === "bytes" ? result.answer.body.bytes : null;
+  await discard(result.answer);
   return { result, json: result.outcome.kind === "success" && bytes !== null ? parsed(bytes) : null };
 }
 

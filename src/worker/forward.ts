@@ -4,12 +4,13 @@
  */
 import type { PickedBackend } from "../shared/contract.ts";
 import type { Outcome } from "../shared/outcome.ts";
+import { aborted } from "../shared/outcome.ts";
 import { backoffMs } from "../shared/retry/backoff.ts";
 import { anotherAttempt, shouldRetryHeader } from "../shared/retry/matrix.ts";
 import type { Route, RouteClass } from "../shared/route.ts";
 import { accountFor } from "./account.ts";
 import type { Account } from "./account.ts";
-import { attempt } from "./attempt.ts";
+import { attempt, discard } from "./attempt.ts";
 import type { Answer, AttemptResult } from "./attempt.ts";
 import type { Outgoing } from "./body.ts";
 import { Cutoff } from "./cutoff.ts";
@@ -54,29 +55,54 @@ export async function forward(journey: Journey): Promise<Forwarded> {
   const { exchange, candidates } = journey;
   const { edge, waitUntil, region } = exchange;
   const account = accountFor({ edge, waitUntil, region, routeClass: journey.routeClass }, journey.leaseId);
-  const deadlineMs = exchange.startedMs + totalMs(journey);
+  const deadlineMs = Date.now() + totalMs(journey);
   const tried = new Set<string>();
   let backend = candidates[0] as PickedBackend;
   for (let made = 1; ; made += 1) {
     const alive = await firstAlive(journey, account, backend, tried);
     if (alive === null) return unreachable(journey, backend);
     backend = alive;
+    if (hasLeft(journey)) return spared(account, backend);
     tried.add(backend.name);
     const tripped = await tryAt(journey, account, backend, deadlineMs);
     const next = nextBackend(journey, tripped.result.outcome, backend, tried, made, deadlineMs);
     if (next === null) return arrived(journey, account, backend, tripped);
+    tripped.release();
     account.closed(backend.name, tripped.result, 0, next.name);
-    await discard(tripped.result);
+    await discard(tripped.result.answer);
     edge.findings.counters.retries += 1;
     if (!journey.upstream.standIn) await pause(backoffMs(made - 1, edge.config.RETRY, Math.random));
     backend = next;
   }
 }
 
-/** Time for the whole request, its retries included, until its answer's headers. */
-function totalMs({ exchange, routeClass }: Journey): number {
+/**
+ * Time for all attempts together until an answer's headers, from when the request was there to be sent. An upload that is
+ * passed on as it comes takes as long as the client's line does.
+ */
+function totalMs({ exchange, routeClass, outgoing }: Journey): number {
   const { DEADLINES } = exchange.edge.config;
-  return (routeClass === "stream" ? DEADLINES.streamFirstByte : DEADLINES[routeClass]) * msPerS;
+  const own = routeClass === "stream" ? DEADLINES.streamFirstByte : DEADLINES[routeClass];
+  return (outgoing.repeatable ? own : Math.max(own, DEADLINES.generate)) * msPerS;
+}
+
+/** The client went before anything was sent for it: nobody waits, so nothing is spent. */
+function hasLeft({ exchange, upstream }: Journey): boolean {
+  return !upstream.shared && exchange.request.signal.aborted;
+}
+
+function spared(account: Account, backend: PickedBackend): Forwarded {
+  const outcome: Outcome = { ...aborted, executed: "no" };
+  account.closed(backend.name, { outcome, learned: null, answer: null, failure: null, latencyMs: 0 }, 0, null);
+  return {
+    answer: null,
+    failure: { code: "body_unreadable", message: "The client left before its request was sent." },
+    outcome,
+    shouldRetry: null,
+    backend: backend.name,
+    conclude: null,
+    cutoff: new Cutoff(),
+  };
 }
 
 // ── Proof of life ───────────────────────────────────────────────────────────────────────────────
@@ -98,6 +124,8 @@ async function firstAlive(
     if (!candidate.needsProof || (await isAlive(exchange.edge, candidate))) return candidate;
     account.closed(candidate.name, notAlive, 0, waiting[index + 1]?.name ?? null);
   }
+  exchange.outcome = notAlive.outcome.kind;
+  exchange.reason = notAlive.outcome.reason;
   return null;
 }
 
@@ -141,8 +169,8 @@ async function tryAt(journey: Journey, account: Account, backend: PickedBackend,
   const startedMs = Date.now();
   const cutoff = new Cutoff();
   const left = Math.max(1, deadlineMs - startedMs);
-  const attemptMs = edge.config.RETRY.attemptTimeout * msPerS;
-  if (isCheap(routeClass) && attemptMs < left) cutoff.endAfter(attemptMs, "attempt_timeout");
+  const attemptMs = attemptLimitMs(journey);
+  if (attemptMs < left) cutoff.endAfter(attemptMs, "attempt_timeout");
   else cutoff.endAfter(left, "deadline");
   const release = watchOver(journey, account, backend, cutoff, startedMs, leaseId);
   account.opened(backend.name);
@@ -150,9 +178,10 @@ async function tryAt(journey: Journey, account: Account, backend: PickedBackend,
     url: backend.url + exchange.path + exchange.query,
     method: request.method,
     headers: requestHeaders(journey.upstream.headers, forwardedBy(journey), edge.secretHeaders[backend.name] ?? {}),
-    body: outgoing.body,
+    body: outgoing.open(),
     signal: cutoff.signal,
     endedBy: () => cutoff.reason,
+    brokenByClient: outgoing.brokenByClient,
     routeId: route.id,
     routeClass,
   });
@@ -161,8 +190,15 @@ async function tryAt(journey: Journey, account: Account, backend: PickedBackend,
   return { result, cutoff, release, startedMs };
 }
 
-function isCheap(routeClass: RouteClass): boolean {
-  return routeClass === "query" || routeClass === "usage";
+/** The share of its deadline that a token's check may take at one server: more than the 15 s of one dialect, and time for another. */
+const tokenShare = 0.6;
+
+/** How long one server may take before another is asked; Infinity where only the deadline counts. */
+function attemptLimitMs({ exchange, routeClass }: Journey): number {
+  const { RETRY, DEADLINES } = exchange.edge.config;
+  if (routeClass === "query" || routeClass === "usage") return RETRY.attemptTimeout * msPerS;
+  if (routeClass === "token") return Math.max(RETRY.attemptTimeout, tokenShare * DEADLINES.token) * msPerS;
+  return Infinity;
 }
 
 function forwardedBy({ exchange, upstream }: Journey): ForwardedBy | null {
@@ -228,10 +264,11 @@ function attemptsOf(exchange: Exchange, most: number): number {
   return already > 0 ? Math.max(1, most - already) : most;
 }
 
-/** The fleet-wide budget's share of this isolate. */
+/** The fleet-wide budget's share of this isolate; where isolates are many it is a fraction, and drawn for. */
 function mayRetry({ edge }: Exchange): boolean {
-  if (edge.table.retryAllowance >= 1) {
-    edge.table.retryAllowance -= 1;
+  const { retryAllowance } = edge.table;
+  if (retryAllowance > 0 && (retryAllowance >= 1 || Math.random() < retryAllowance)) {
+    edge.table.retryAllowance = Math.max(0, retryAllowance - 1);
     return true;
   }
   edge.findings.counters.retriesDenied += 1;
@@ -240,13 +277,6 @@ function mayRetry({ edge }: Exchange): boolean {
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** An answer that nobody will read must not hold its connection. */
-async function discard(result: AttemptResult): Promise<void> {
-  const body = result.answer?.body;
-  if (body?.kind === "through" || body?.kind === "events") await body.stream.cancel().catch(() => undefined);
-  else if (body?.kind === "continued") await body.rest.cancel().catch(() => undefined);
 }
 
 function arrived(journey: Journey, account: Account, backend: PickedBackend, tripped: Tripped): Forwarded {
@@ -262,6 +292,7 @@ function arrived(journey: Journey, account: Account, backend: PickedBackend, tri
   };
   if (!streams) conclude(outcome, answer?.body.kind === "bytes" ? answer.body.bytes.byteLength : 0);
   const failure = answerFailure(journey, result, backend);
+  if (failure !== null) exchange.waitUntil(discard(answer));
   return {
     answer: failure === null ? answer : null,
     failure,
@@ -285,6 +316,7 @@ function answerFailure({ exchange, route }: Journey, result: AttemptResult, back
 
 const failureWords: Readonly<Partial<Record<string, string>>> = {
   backend_unreachable: "The backend did not answer",
+  body_unreadable: "The upload ended before its end",
   backend_reset: "The connection to the backend was refused or broke before it answered",
   backend_invalid_answer: "The backend's answer has a status that cannot be passed on",
   backend_answer_cut: "The backend's answer broke off before its end",

@@ -39,6 +39,14 @@ async function forwarded(exchange: Exchange, route: Route, upstream: Upstream): 
     const message = "The request's body ended before its declared length.";
     return { response: failureResponse({ code: "body_unreadable", message }), verdict: "refused" };
   }
+  try {
+    return await sent(exchange, route, body, upstream);
+  } finally {
+    body.drop();
+  }
+}
+
+async function sent(exchange: Exchange, route: Route, body: Outgoing, upstream: Upstream): Promise<Produced> {
   const picked = await pick(exchange, route, body);
   if (picked.kind === "refused") {
     exchange.outcome = "rejected";

@@ -2,7 +2,8 @@
 import { normalizeError } from "../shared/jimeng/normalize.ts";
 import type { Outcome } from "../shared/outcome.ts";
 import type { Answer } from "./attempt.ts";
-import { continued } from "./body.ts";
+import { followedBy } from "./body.ts";
+import { handedOut } from "./buffer.ts";
 import { addCors, addVary } from "./cors.ts";
 import { encodingFor, mayCompress } from "./compress.ts";
 import { passEvents } from "./event-stream.ts";
@@ -13,6 +14,9 @@ import { lengthOf, withLength } from "./json-response.ts";
 import { responseHeaders } from "./headers.ts";
 
 const msPerS = 1000;
+
+/** Proxies on the way drop a connection after 30–60 s of silence. */
+const keepAliveMs = 15_000;
 
 /** The response that a forwarded request gets, without what every answer of the edge carries (`finished`). */
 export function respond(exchange: Exchange, forwarded: Forwarded): Response {
@@ -32,26 +36,36 @@ function passed(exchange: Exchange, answer: Answer, forwarded: Forwarded): Respo
     case "none":
       return new Response(null, { status, headers });
     case "bytes":
-      return whole(exchange, status, headers, body.bytes, body.json);
+      withoutEncoding(headers);
+      return whole(exchange, status, headers, body);
     case "through":
       return new Response(body.stream, { status, headers });
     case "continued":
-      return new Response(continued(body.bytes, body.rest), { status, headers });
+      withoutEncoding(headers);
+      headers.delete("content-length");
+      return new Response(followedBy(body.bytes, body.rest, body.room), { status, headers });
     case "events":
+      withoutEncoding(headers);
       return streamed(exchange, status, headers, body.stream, forwarded);
   }
 }
 
-function whole(
-  exchange: Exchange,
-  status: number,
-  headers: Headers,
-  bytes: Uint8Array,
-  json: Record<string, unknown> | null,
-): Response {
+/** What was read has been decoded by that; `finished` chooses anew. */
+function withoutEncoding(headers: Headers): void {
+  if (!headers.has("content-encoding")) return;
+  headers.delete("content-encoding");
+  weakenTag(headers);
+}
+
+type Whole = Extract<Answer["body"], { kind: "bytes" }>;
+
+function whole(exchange: Exchange, status: number, headers: Headers, { bytes, json, room }: Whole): Response {
   headers.delete("content-length");
   const proper = json !== null && normalizes(exchange) ? normalizeError(status, json) : null;
-  if (proper === null) return withLength(new Response(bytes, { status, headers }), bytes.byteLength);
+  if (proper === null) {
+    return withLength(new Response(handedOut(bytes, room), { status, headers }), bytes.byteLength);
+  }
+  room.give();
   headers.set("content-type", "application/json; charset=utf-8");
   headers.delete("etag");
   return new Response(JSON.stringify(proper.body), { status: proper.status, headers });
@@ -75,9 +89,13 @@ function streamed(
     ceilingMs: DEADLINES.streamCeiling * msPerS,
     expectsDone: exchange.route?.id === "POST /v1/chat/completions",
     followed: exchange.route?.paid === true,
+    keepAliveMs,
   };
-  const stop = (): void => forwarded.cutoff.end("client_left");
-  const events = passEvents(source, limits, { onClientGone: () => undefined, stop });
+  const { cutoff } = forwarded;
+  const events = passEvents(source, limits, {
+    stop: () => cutoff.end("client_left"),
+    isLost: () => cutoff.reason === "backend_lost",
+  });
   const conclude = ({ outcome, bytes }: { outcome: Outcome; bytes: number }): void =>
     forwarded.conclude?.(outcome, bytes);
   exchange.waitUntil(events.ended.then(conclude));
