@@ -13,7 +13,7 @@ export const settings: HealthSettings = { EJECTION: defaults.EJECTION, HEALTH_CH
 /** When virtual time begins. */
 export const start = 1_795_000_000_000;
 const second = 1000;
-const stepMs = 20;
+const stepMs = 50;
 
 /** Seconds since the start → what a probe and a request meet. */
 export interface Server {
@@ -54,9 +54,9 @@ export interface Circumstances {
   readonly isolates: number;
 }
 
-const reportDelayMs = 200;
+const reportDelayMs = 250;
 const alarmFloorMs = 500;
-const probeMs = 20;
+const probeMs = 50;
 
 export class VirtualPool {
   pool: PoolHealth = {};
