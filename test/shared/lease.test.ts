@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { LeaseBook } from "../../src/shared/lease.ts";
 import type { Lease } from "../../src/shared/lease.ts";
