@@ -53,6 +53,11 @@ function burst(address: string, times: number): Promise<number[]> {
   return Promise.all(Array.from({ length: times }, one));
 }
 
+function tallied(statuses: readonly number[]): Record<number, number> {
+  const groups = Object.entries(Object.groupBy(statuses, String));
+  return Object.fromEntries(groups.map(([status, list]) => [status, list?.length ?? 0]));
+}
+
 describe("a client over its limit", () => {
   it("of 1,000 concurrent requests gets exactly 100 through", async () => {
     const statuses = await burst("203.0.113.1", 1000);
@@ -112,10 +117,13 @@ describe("a client over its limit", () => {
 describe("who is not counted", () => {
   it("many clients at once: none of 60 with 10 requests each is refused", async () => {
     const clients = Array.from({ length: 60 }, (_, index) => `203.0.114.${index}`);
-    const statuses = await Promise.all(
-      clients.flatMap((client) => Array.from({ length: 10 }, () => statusOf("/ping", client))),
-    );
-    expect(new Set(statuses)).toEqual(new Set([200]));
+    const tenOf = async (client: string): Promise<number[]> => {
+      const statuses: number[] = [];
+      while (statuses.length < 10) statuses.push(await statusOf("/ping", client));
+      return statuses;
+    };
+    const statuses = (await Promise.all(clients.map(tenOf))).flat();
+    expect(tallied(statuses)).toEqual({ 200: 600 });
   });
 
   it("preflights, /health and operators leave the count alone", async () => {
