@@ -74,6 +74,8 @@ function leaseAccount({ edge, waitUntil, region, routeClass }: Accounting, lease
         next,
         false,
       );
+      // The registry has heard of the attempt; the isolate's counters, and its share of the retries, go by the report.
+      edge.reportSoon(region, waitUntil, Date.now());
     },
     abandoned(backend, openMs) {
       if (over) return;

@@ -65,7 +65,7 @@ export async function forward(journey: Journey): Promise<Forwarded> {
     if (hasLeft(journey)) return spared(account, backend);
     tried.add(backend.name);
     const tripped = await tryAt(journey, account, backend, deadlineMs);
-    const next = nextBackend(journey, tripped.result.outcome, backend, tried, made, deadlineMs);
+    const next = await nextBackend(journey, tripped.result.outcome, backend, tried, made, deadlineMs);
     if (next === null) return arrived(journey, account, backend, tripped);
     tripped.release();
     account.closed(backend.name, tripped.result, 0, next.name);
@@ -241,21 +241,21 @@ function watchOver(
 
 // ── What follows ────────────────────────────────────────────────────────────────────────────────
 
-function nextBackend(
+async function nextBackend(
   { exchange, route, routeClass, outgoing, candidates }: Journey,
   outcome: Outcome,
   current: PickedBackend,
   tried: ReadonlySet<string>,
   made: number,
   deadlineMs: number,
-): PickedBackend | null {
+): Promise<PickedBackend | null> {
   const { RETRY } = exchange.edge.config;
   if (!outgoing.repeatable || made >= attemptsOf(exchange, RETRY.maxAttempts) || Date.now() >= deadlineMs) return null;
   const again = anotherAttempt(outcome, { routeClass, paid: route.paid, generations: RETRY.generations });
   if (again === "never") return null;
   const untried = candidates.find((candidate) => !tried.has(candidate.name)) ?? null;
   const next = again === "same" ? current : again === "elsewhere" ? untried : (untried ?? current);
-  return next !== null && mayRetry(exchange) ? next : null;
+  return next !== null && (await mayRetry(exchange)) ? next : null;
 }
 
 /** An SDK that is already trying again has attempts of its own: ours and its would multiply. */
@@ -265,7 +265,8 @@ function attemptsOf(exchange: Exchange, most: number): number {
 }
 
 /** The fleet-wide budget's share of this isolate; where isolates are many it is a fraction, and drawn for. */
-function mayRetry({ edge }: Exchange): boolean {
+async function mayRetry({ edge, region, waitUntil }: Exchange): Promise<boolean> {
+  if (edge.table.retryAllowance < 1) await edge.freshen(region, waitUntil, Date.now());
   const { retryAllowance } = edge.table;
   if (retryAllowance > 0 && (retryAllowance >= 1 || Math.random() < retryAllowance)) {
     edge.table.retryAllowance = Math.max(0, retryAllowance - 1);

@@ -1,5 +1,7 @@
 /** Which backends, in which order. Expensive requests ask the registry one by one; cheap ones pick from the table. */
-import type { PickedBackend, PickRefusal } from "../shared/contract.ts";
+import type { PickedBackend, PickRefusal, PickReply } from "../shared/contract.ts";
+import type { Outcome } from "../shared/outcome.ts";
+import { aborted } from "../shared/outcome.ts";
 import { select } from "../shared/balance/select.ts";
 import { picksFromTable } from "../shared/route.ts";
 import type { Route, RouteClass } from "../shared/route.ts";
@@ -40,7 +42,7 @@ async function pickExactly(exchange: Exchange, route: Route, outgoing: Outgoing)
   const { edge } = exchange;
   edge.findings.counters.registryCalls.pick += 1;
   try {
-    const reply = await edge.registry.pick({
+    const asked = edge.registry.pick({
       routeId: route.id,
       routeClass: outgoing.routeClass,
       model: outgoing.model,
@@ -48,6 +50,11 @@ async function pickExactly(exchange: Exchange, route: Route, outgoing: Outgoing)
       taskId: route.answering === "task_home" ? route.parameter : null,
       edgeRegion: exchange.region,
     });
+    const reply = await patiently(asked);
+    if (reply === null) {
+      exchange.waitUntil(giveBack(exchange, outgoing.routeClass, asked));
+      throw new Error(`no pick within ${pickPatienceMs} ms`);
+    }
     if (reply.kind === "misconfigured")
       return { kind: "refused", failure: { code: "configuration_invalid", message: misconfigured } };
     if (reply.kind === "none")
@@ -57,6 +64,32 @@ async function pickExactly(exchange: Exchange, route: Route, outgoing: Outgoing)
     edge.warnOncePerMinute("registry_unavailable", error);
     return null;
   }
+}
+
+/** A pick takes milliseconds; a registry that is being moved or is overloaded may take any time. */
+const pickPatienceMs = 3000;
+
+/** null: not in time. */
+async function patiently(asked: Promise<PickReply>): Promise<PickReply | null> {
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  const late = new Promise<null>((resolve) => {
+    timer = setTimeout(() => resolve(null), pickPatienceMs);
+  });
+  try {
+    return await Promise.race([asked, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The lease of a pick that came too late holds a place for nobody. */
+async function giveBack({ edge, region }: Exchange, routeClass: RouteClass, asked: Promise<PickReply>): Promise<void> {
+  const reply = await asked.catch(() => null);
+  if (reply?.kind !== "picked") return;
+  const backend = (reply.candidates[0] as PickedBackend).name;
+  const outcome: Outcome = { ...aborted, executed: "no", reason: "late_pick" };
+  const report = { backend, routeClass, edgeRegion: region, outcome, latencyMs: null, responseBytes: 0, learned: null };
+  await edge.registry.settle({ leaseId: reply.leaseId, report, moveTo: null, orphaned: false }).catch(() => undefined);
 }
 
 export function pickFromTable(exchange: Exchange, route: Route, routeClass: RouteClass, model: string | null): Picked {
