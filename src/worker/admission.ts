@@ -2,26 +2,43 @@
 import type { Route } from "../shared/route.ts";
 import { admit } from "./admit.ts";
 import type { AdmitVerdict } from "./admit.ts";
+import type { ApiKeyGate } from "./api-keys.ts";
 import type { Exchange } from "./exchange.ts";
 import { failureResponse } from "./failure.ts";
 
 /** null: admitted; otherwise the answer that the client gets. */
 export async function admitted(exchange: Exchange, route: Route): Promise<Response | null> {
+  const key = exchange.edge.apiKeys === null ? noKeyAsked : await keyShown(exchange, exchange.edge.apiKeys);
+  exchange.apiKey = key.name;
+  const refusal = await limited(exchange, route, key.name);
+  if (refusal !== null) return refused(exchange, refusal);
+  // Counted first, so that guessing keys is limited like everything else.
+  return key.valid ? null : refused(exchange, keyMissing());
+}
+
+interface ShownKey {
+  readonly valid: boolean;
+  readonly name: string | null;
+}
+
+const noKeyAsked: ShownKey = { valid: true, name: null };
+
+async function keyShown(exchange: Exchange, gate: ApiKeyGate): Promise<ShownKey> {
+  const { headers } = exchange.request;
+  const verdict = await gate.judge(headers);
+  if (verdict.kind === "invalid") return { valid: false, name: null };
+  exchange.headers = withoutKey(headers, verdict.replaceAuthorization, verdict.dropHeader);
+  return { valid: true, name: verdict.name };
+}
+
+async function limited(exchange: Exchange, route: Route, keyName: string | null): Promise<Response | null> {
   const { edge, request } = exchange;
-  let keyName: string | null = null;
-  if (edge.apiKeys !== null) {
-    const verdict = await edge.apiKeys.judge(request.headers);
-    if (verdict.kind === "invalid") return refused(exchange, keyMissing());
-    keyName = verdict.name;
-    exchange.apiKey = verdict.name;
-    exchange.headers = withoutKey(request.headers, verdict.replaceAuthorization, verdict.dropHeader);
-  }
   const read = edge.clients.read(request, keyName);
   const client = read instanceof Promise ? await read : read;
   exchange.client = client;
   const asked = admit(edge.admitContext, edge.clients.rules, client, route.class);
   const verdict = asked instanceof Promise ? await asked : asked;
-  if (verdict.kind !== "admitted") return refused(exchange, refusal(exchange, verdict));
+  if (verdict.kind !== "admitted") return refusalOf(exchange, verdict);
   exchange.limitHeaders = verdict.headers;
   exchange.limitReported = verdict.reported;
   return null;
@@ -48,7 +65,7 @@ function keyMissing(): Response {
 
 type Refusal = Exclude<AdmitVerdict, { kind: "admitted" }>;
 
-function refusal(exchange: Exchange, verdict: Refusal): Response {
+function refusalOf(exchange: Exchange, verdict: Refusal): Response {
   switch (verdict.kind) {
     case "refused": {
       exchange.limitHeaders = verdict.headers;

@@ -65,7 +65,6 @@ export class LocalTable {
 
   confirm(nowMs: number): void {
     this.confirmedMs = nowMs;
-    this.retryAllowance = this.table.retryAllowance;
   }
 
   ageMs(nowMs: number): number {

@@ -337,6 +337,18 @@ describe("a client's key", () => {
     const response = await ask("/ping", {}, env);
     expect([response.status, await failureOf(response)]).toEqual([401, "api_key_invalid"]);
     expect(reached).toEqual([]);
+    expect(logged[0]?.client_ip).toBe("127.0.0.1");
+  });
+
+  test("is not to be guessed at leisure: wrong ones are limited like everything else", async () => {
+    const strict = environment({
+      API_KEYS: { team: { key: "k".repeat(24) } },
+      CONFIG: { RATE_LIMIT: { requests: 3 } },
+    });
+    const guess = { headers: { "x-api-key": "guess", "cf-connecting-ip": "198.51.100.77" } };
+    const statuses = [];
+    for (let round = 0; round < 5; round += 1) statuses.push((await ask("/ping", guess, strict)).status);
+    expect(statuses).toEqual([401, 401, 401, 429, 429]);
   });
 
   test("stays at the edge, and its Jimeng tokens go on in its place", async () => {
