@@ -69,11 +69,20 @@ export function confirms(answer: CachedAnswer, fields: FieldReader): boolean {
 /** A 304 describes the message it came in, not the stored body, in these (RFC 9111 §3.2). */
 const ofTheBody = new Set(["content-length", "content-encoding", "content-range", "content-type", "transfer-encoding"]);
 
-/** RFC 9111 §3.2: every field of the 304 replaces the stored ones of its name; the others stay. */
-export function freshenedHeaders(stored: HeaderList, update: HeaderList): HeaderList {
+/**
+ * RFC 9111 §3.2: every field of the update replaces the stored ones of its name; the others stay. A tag that was weakened when it was stored,
+ * because the body had been decoded, stays weak.
+ */
+export function freshenedHeaders(stored: CachedAnswer, update: HeaderList): HeaderList {
+  const own = headerOf(stored.headers, "etag");
+  const weakened = own !== null && own !== stored.etag;
   const replacing = update.filter(([name]) => !ofTheBody.has(name));
   const names = new Set(replacing.map(([name]) => name));
-  return [...stored.filter(([name]) => !names.has(name)), ...replacing];
+  const fresh = replacing.map(([name, value]): readonly [string, string] => [
+    name,
+    name === "etag" && weakened && !value.startsWith("W/") ? `W/${value}` : value,
+  ]);
+  return [...stored.headers.filter(([name]) => !names.has(name)), ...fresh];
 }
 
 /** First and last byte, inclusive; `unsatisfiable`: a 416; null: the whole answer (RFC 9110 §14.1.2, §14.2). */

@@ -301,7 +301,7 @@ async function afterHead(question: Question, slot: Slot, answer: CachedAnswer, h
     (length === null || head.has("content-encoding") || Number(length) === answer.body.byteLength);
   if (!same) return forget(question);
   const nowMs = context.nowMs();
-  const fresh = freshenedHeaders(answer.headers, keptHeaders(head, [], nowMs));
+  const fresh = freshenedHeaders(answer, keptHeaders(head, [], nowMs));
   const fields = new Headers(fresh as unknown as [string, string][]);
   for (const name of ["age", "set-cookie"]) if (head.has(name)) fields.set(name, head.get(name) ?? "");
   const facts = {

@@ -103,7 +103,7 @@ function confirmed(
   times: { readonly requestMs: number; readonly responseMs: number },
 ): Fetched {
   const update = keptHeaders(response.headers, [], times.responseMs);
-  const headers = freshenedHeaders(held.headers, update);
+  const headers = freshenedHeaders(held, update);
   const fields = new Headers(headers as unknown as [string, string][]);
   for (const name of ["age", "set-cookie"]) {
     const value = response.headers.get(name);

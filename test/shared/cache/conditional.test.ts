@@ -69,10 +69,16 @@ test("a 304's fields replace all of their name and leave the rest, in their orde
     ["content-length", "0"],
     ["c", "4"],
   ] as const;
-  expect(freshenedHeaders(stored, update)).toEqual([
+  expect(freshenedHeaders({ ...answerOf(9), headers: stored }, update)).toEqual([
     ["b", "2"],
     ["content-length", "9"],
     ["a", "new"],
     ["c", "4"],
   ]);
+});
+
+test("a tag that was weakened when it was stored stays weak", () => {
+  const stored = { ...answerOf(9), etag: '"1"', headers: [["etag", 'W/"1"']] as const };
+  expect(freshenedHeaders(stored, [["etag", '"1"']])).toEqual([["etag", 'W/"1"']]);
+  expect(freshenedHeaders({ ...stored, headers: [["etag", '"1"']] }, [["etag", '"1"']])).toEqual([["etag", '"1"']]);
 });
