@@ -89,9 +89,21 @@ export function isUp(health: BackendHealth): boolean {
   return health.state !== "ejected" && health.state !== "trial";
 }
 
-/** What `healthy` in `/health` means: up, or on trial and waiting for its one request. */
+/**
+ * What `healthy` in `/health` means: it may be picked for its own sake. Not so an ejected one, one on trial whose request is out, and
+ * one that is up only because every other fails as well: when all are dead, nobody is healthy, and the picks go on.
+ */
 export function mayBePicked(health: BackendHealth): boolean {
-  return isUp(health) || (health.state === "trial" && health.trialMs === null);
+  if (health.state === "trial") return health.trialMs === null;
+  return isUp(health) && !isLastResort(health);
+}
+
+/** Its probe fails, and no request has succeeded since; a success heard of at once may be older than the failure. */
+function isLastResort(health: BackendHealth): boolean {
+  if (health.probeFailedMs === null) return false;
+  const succeeds =
+    health.consecutiveFailures === 0 && (health.lastSuccessMs ?? 0) >= health.probeFailedMs + accusationMs;
+  return !succeeds;
 }
 
 /**

@@ -326,6 +326,8 @@ class Round {
       return null;
     const rest = this.#others(name).filter(([, its]) => isUp(its));
     if (isStreak && this.#failsAlone(health, rest)) return "consecutive_failures";
+    // One that no longer fails is not to be ejected: after an outage of all, those that are asked less keep the worse figures longer.
+    if (this.#nowMs - (health.lastFailure?.atMs ?? 0) > slotWidthMs(this.#windowMs)) return null;
     for (const share of comparedShares) {
       const sinceMs = this.#nowMs - this.#windowMs * share;
       const own = totalSince(health.counts, this.#windowMs, sinceMs);

@@ -267,7 +267,34 @@ describe("a failed probe", () => {
       ward.wait(10);
     }
     expect(ward.transitions.map((transition) => transition.to)).toEqual(["suspect", "suspect", "suspect"]);
-    expect(["a", "b", "c"].every((name) => ward.mayBePicked(name))).toBe(true);
+    expect(["a", "b", "c"].map((name) => ward.share(name))).toEqual([1, 1, 1]);
+  });
+
+  test("shows its backend down, whether it is ejected or up only for want of a better", () => {
+    const alone = new Ward("a");
+    alone.probe("a", false);
+    expect([alone.state("a"), alone.mayBePicked("a")]).toEqual(["suspect", false]);
+    alone.probe("a", true);
+    expect(alone.mayBePicked("a")).toBe(true);
+    const ward = new Ward("a", "b", "c");
+    for (const name of ["a", "b", "c"]) ward.probe(name, false, false);
+    expect(["a", "b", "c"].map((name) => ward.mayBePicked(name))).toEqual([false, false, false]);
+  });
+
+  test("shows nobody down whose requests succeed all the same, as when the health path is wrong for all", () => {
+    const ward = new Ward("a", "b");
+    for (const name of ["a", "b"]) ward.probe(name, false, false);
+    ward.nowMs += 1_000;
+    ward.succeed("a");
+    expect(ward.mayBePicked("a")).toBe(false);
+    ward.nowMs += 1_000;
+    ward.succeed("a");
+    expect([ward.mayBePicked("a"), ward.mayBePicked("b")]).toEqual([true, false]);
+    ward.wait(60);
+    ward.probe("a", false);
+    expect(ward.mayBePicked("a")).toBe(true);
+    ward.fail("a");
+    expect(ward.mayBePicked("a")).toBe(false);
   });
 
   test("of the last that lived brings the others back as a last resort, and their ejections don't count", () => {
@@ -301,7 +328,7 @@ describe("a failed probe", () => {
       ward.fail("a", 10, true);
       ward.wait(10);
     }
-    expect([ward.state("a"), ward.mayBePicked("a")]).toEqual(["suspect", true]);
+    expect([ward.state("a"), ward.share("a")]).toEqual(["suspect", 1]);
     ward.probe("a", true);
     ward.wait(31);
     expect(ward.state("a")).toBe("healthy");
@@ -528,6 +555,55 @@ describe("failures in a row", () => {
       const out = names.filter((name) => ward.state(name) === "ejected");
       expect(out.length).toBe(Math.floor(size / 2));
     }
+  });
+});
+
+describe("success rates", () => {
+  const names = ["a", "b", "c", "d"];
+
+  function ejected(ward: Ward): string[] {
+    return ward.transitions.filter((one) => one.to === "ejected").map((one) => `${one.backend} ${one.reason}`);
+  }
+
+  test("after an outage of all eject none of those that are asked less since and keep the worse figures longer", () => {
+    const ward = new Ward(...names);
+    for (let second = 0; second < 30; second += 1) {
+      for (const name of names) {
+        if (second < 6) ward.fail(name, 5);
+        else ward.succeed(name, name === "a" ? 1 : 20);
+      }
+      ward.wait(1);
+    }
+    expect(ejected(ward)).toEqual([]);
+  });
+
+  test("eject one that goes on failing when the others are well again", () => {
+    const ward = new Ward(...names);
+    for (let second = 0; second < 26; second += 1) {
+      for (const name of names) {
+        if (second < 6) ward.fail(name, 5);
+        else if (name === "a") ward.report(name, 3, 2, 0);
+        else ward.succeed(name, 5);
+      }
+      ward.wait(1);
+    }
+    expect(ejected(ward)).toEqual(["a success_rate:fault"]);
+  });
+
+  test("say nothing below twenty outcomes, and nothing against a silent rest", () => {
+    const few = new Ward(...names);
+    for (let second = 0; second < 6; second += 1) {
+      few.report("a", 1, 2, 0);
+      for (const name of names.slice(1)) few.succeed(name, 50);
+      few.wait(1);
+    }
+    expect(ejected(few)).toEqual([]);
+    const silent = new Ward(...names);
+    for (let second = 0; second < 60; second += 1) {
+      silent.report("a", 10, 40, 0);
+      silent.wait(1);
+    }
+    expect(ejected(silent)).toEqual([]);
   });
 });
 

@@ -39,9 +39,29 @@ describe.each(reportings)("with outcomes by way of %i isolates", (isolates) => {
     }
   });
 
-  test("all are killed at once: none is ejected, and all are healthy within 45 s of their return", () => {
+  test("the only one is killed: shown down within 15 s, up within 15 s of its return, and never ejected", () => {
+    const pool = new VirtualPool(
+      servers(
+        1,
+        dead((atS) => atS >= 70 && atS < 130),
+      ),
+      { seed: 1, rps: 1, isolates },
+    );
+    pool.run(70);
+    expect(pool.run(85, () => !pool.shownUp("s0"))).toBeLessThan(85);
+    pool.run(129);
+    expect(pool.shownUp("s0")).toBe(false);
+    expect(pool.run(145, () => pool.shownUp("s0"))).toBeLessThan(145);
+    expect(pool.ejections()).toEqual([]);
+  });
+
+  test("all are killed at once: none is ejected, all are shown down within 15 s, and up within 15 s of their return", () => {
     const down = dead((atS) => atS >= 70 && atS < 200);
     const pool = new VirtualPool(servers(3, down, down), { seed: 1, rps: 5, isolates });
+    pool.run(85);
+    expect(names(3).map((name) => pool.shownUp(name))).toEqual([false, false, false]);
+    pool.run(215);
+    expect(names(3).map((name) => pool.shownUp(name))).toEqual([true, true, true]);
     pool.run(245);
     expect(pool.ejections()).toEqual([]);
     expect(names(3).map((name) => pool.state(name))).toEqual(["healthy", "healthy", "healthy"]);
@@ -55,10 +75,11 @@ describe.each(reportings)("with outcomes by way of %i isolates", (isolates) => {
     );
     pool.run(110);
     expect(names(3).map((name) => pool.state(name))).toEqual(["suspect", "suspect", "suspect"]);
+    expect(names(3).map((name) => pool.shownUp(name))).toEqual([false, false, false]);
     for (const [index, returnS] of [150, 180, 210].entries()) {
       const name = `s${index}`;
       pool.run(returnS);
-      const backS = pool.run(returnS + 15, () => pool.pool[name]?.probe === "passed" && pool.state(name) !== "ejected");
+      const backS = pool.run(returnS + 15, () => pool.shownUp(name));
       expect(backS).toBeLessThan(returnS + 15);
     }
   });

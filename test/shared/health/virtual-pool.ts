@@ -102,6 +102,12 @@ export class VirtualPool {
     return this.pool[name]?.state;
   }
 
+  /** As `/health` shows it. */
+  shownUp(name: string): boolean {
+    const health = this.pool[name];
+    return health !== undefined && mayBePicked(health);
+  }
+
   /** Times, in seconds, of this server's ejections. */
   ejections(name?: string): number[] {
     const all = this.transitions.filter((one) => one.to === "ejected" && (name === undefined || one.backend === name));
@@ -143,7 +149,7 @@ export class VirtualPool {
 
   /** By weight; a trial gets a request when it is its turn. With nobody to pick, anybody. */
   #pick(): string {
-    const open = this.#names.filter((name) => this.pool[name] !== undefined && mayBePicked(this.pool[name]));
+    const open = this.#names.filter((name) => this.#isOpen(name));
     const from = open.length > 0 ? open : this.#names;
     const weights = from.map((name) => {
       const health = this.pool[name];
@@ -157,6 +163,11 @@ export class VirtualPool {
       if (left < 0) return name;
     }
     return from.at(-1) as string;
+  }
+
+  #isOpen(name: string): boolean {
+    const health = this.pool[name];
+    return health !== undefined && health.state !== "ejected" && (health.state !== "trial" || health.trialMs === null);
   }
 
   #note(name: string, failed: boolean): void {
