@@ -66,7 +66,7 @@ export interface RoutingTable {
   readonly backends: readonly TableBackend[];
   /** Shares of the fleet-wide retry budget: what one isolate may spend until the next table. */
   readonly retryAllowance: number;
-  /** Generations of the cache: an entry made under an older one is gone. `all` for everything, others by path. */
+  /** Generations of the cache: an entry made under an older one is gone. `*` for everything, others by path. */
   readonly cacheGenerations: Readonly<Record<string, number>>;
   /** The merged list of `/v1/models`, and when its youngest part was read; null while nothing has been read. */
   readonly models: { readonly entries: readonly ModelEntry[]; readonly readAtMs: number } | null;

@@ -59,7 +59,7 @@ export function concernsCache({ edge, path, request }: Exchange, route: Route): 
   if (route.cache !== "none") return true;
   if (request.method === "GET" || request.method === "HEAD") return false;
   const read = edge.routes.match("GET", path);
-  return read.kind === "route" && read.route.cache === "origin";
+  return read.kind === "route" && read.route.cache !== "none";
 }
 
 const bypassStatus = cacheStatus({ forward: "bypass" });

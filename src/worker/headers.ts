@@ -41,7 +41,6 @@ const notForwarded = [
 const oursOnly = [
   "x-jimeng-edge-backend",
   "x-jimeng-edge-cache",
-  "cache-status",
   "ratelimit",
   "ratelimit-policy",
 ] as const;

@@ -104,6 +104,9 @@ function streamed(
   return new Response(events.body, { status, headers });
 }
 
+/** Of an answer that is the edge's own: nothing was looked up and nothing was asked. */
+const uncachedStatus = "jimeng-edge; detail=generated";
+
 /** Adds what every answer of the edge carries, and chooses its encoding. */
 export function finished(exchange: Exchange, response: Response): Response {
   const { headers } = response;
@@ -112,7 +115,8 @@ export function finished(exchange: Exchange, response: Response): Response {
   addCors(headers, request.headers.get("origin"), edge.config.CORS);
   if (exchange.limitHeaders !== null)
     for (const name in exchange.limitHeaders) headers.set(name, exchange.limitHeaders[name] as string);
-  if (exchange.cacheStatus !== null) headers.set("cache-status", exchange.cacheStatus);
+  // Appended: a cache nearer to the backend has a word of its own (RFC 9211 §2).
+  headers.append("cache-status", exchange.cacheStatus ?? uncachedStatus);
   if (exchange.backend !== null) headers.set("x-jimeng-edge-backend", exchange.backend);
   headers.set("server-timing", timing(exchange));
   return edge.config.RESPONSE.compress && request.method !== "HEAD" ? compressed(exchange, response) : response;
