@@ -4,7 +4,8 @@
  */
 import type { Config, ConfigFault, ConfigReading } from "../shared/config/config.ts";
 import { applyOverrides } from "../shared/config/read.ts";
-import type { BackendRegistryApi, RoutingTable } from "../shared/contract.ts";
+import { publishedKey } from "../shared/contract.ts";
+import type { BackendRegistryApi, PublishedFleet, RoutingTable } from "../shared/contract.ts";
 import type { AdmitContext } from "./admit.ts";
 import { readApiKeyGate } from "./api-keys.ts";
 import type { ApiKeyGate } from "./api-keys.ts";
@@ -16,9 +17,9 @@ import type { RouteTable } from "../shared/jimeng/routes.ts";
 import { openCache } from "./cache.ts";
 import type { EdgeCache } from "./cache.ts";
 import type { Env } from "./env.ts";
-import { missingFeatures, readEnvConfig, registryOf } from "./env.ts";
-import { consoleSink } from "./log/console.ts";
+import { missingFeatures, readEnvConfig, registryOf, sourceOf } from "./env.ts";
 import type { LogSink } from "./log/entry.ts";
+import { openSinks } from "./log/sinks.ts";
 import { Findbook } from "./report.ts";
 import { freshMs, LocalTable, refreshFromMs, refreshPatienceMs, serveStaleMs, tableOfConfiguration } from "./table.ts";
 
@@ -30,8 +31,6 @@ const reportLostMs = 5000;
 const impatientMs = 1000;
 /** Failures that make a suspect are told at once, at most so often in a second. */
 const urgentPerSecond = 10;
-/** Key of the last good table in KV. */
-export const tableKey = "routing-table";
 
 export type WaitUntil = (work: Promise<unknown>) => void;
 
@@ -57,12 +56,12 @@ export class Edge {
   #kvAsked = false;
   secretHeaders: Readonly<Record<string, Readonly<Record<string, string>>>>;
 
-  constructor(env: Env, config: Config, sinks: readonly LogSink[], apiKeys: ApiKeyGate | null) {
+  constructor(env: Env, config: Config, apiKeys: ApiKeyGate | null) {
     this.env = env;
     this.config = config;
     this.routes = compileRoutes(config);
     this.table = new LocalTable(tableOfConfiguration(config.BACKENDS));
-    this.sinks = sinks;
+    this.sinks = openSinks(env, (event, error) => this.warnOncePerMinute(event, error));
     this.secretHeaders = headersByName(config);
     this.clients = new ClientReader(config);
     this.apiKeys = apiKeys;
@@ -99,8 +98,8 @@ export class Edge {
     if (this.#kvAsked || this.env.CACHE === undefined) return;
     this.#kvAsked = true;
     try {
-      const table = await this.env.CACHE.get<RoutingTable>(tableKey, "json");
-      if (table !== null && this.table.source === "configuration") this.#adopt(table, "kv", 1, {});
+      const published = await this.env.CACHE.get<PublishedFleet>(publishedKey, "json");
+      if (published !== null && this.table.source === "configuration") this.#adopt(published.table, "kv", 1, {});
     } catch (error) {
       console.warn(JSON.stringify({ level: "warn", event: "kv_unavailable", message: String(error) }));
     }
@@ -124,6 +123,7 @@ export class Edge {
 
   async #report(region: string): Promise<void> {
     this.findings.counters.registryCalls.report += 1;
+    for (const sink of this.sinks) this.findings.counters.logsDropped += sink.takeDropped();
     const findings = this.findings.take();
     const told = this.table.open();
     try {
@@ -148,7 +148,7 @@ export class Edge {
   #adopt(table: RoutingTable, source: "registry" | "kv", nowMs: number, told: Readonly<Record<string, number>>): void {
     this.table.adopt(table, source, nowMs, told);
     if (table.overrides.version === this.#overridesVersion) return;
-    const reading = applyOverrides(this.env as unknown as Record<string, unknown>, table.overrides.values);
+    const reading = applyOverrides(sourceOf(this.env), table.overrides.values);
     if (!reading.ok) return;
     this.#overridesVersion = table.overrides.version;
     this.config = reading.config;
@@ -215,8 +215,7 @@ export function edgeOf(env: Env): EdgeReading {
 
 function edgeFrom(env: Env, reading: ConfigReading): EdgeReading {
   const keys = readApiKeyGate(env.API_KEYS);
-  if (reading.ok && keys.ok)
-    return { ok: true, edge: new Edge(env, reading.config, sinksOf(reading.config), keys.gate) };
+  if (reading.ok && keys.ok) return { ok: true, edge: new Edge(env, reading.config, keys.gate) };
   return { ok: false, faults: [...(reading.ok ? [] : reading.faults), ...(keys.ok ? [] : keys.faults)] };
 }
 
@@ -225,8 +224,4 @@ function sayOnce(env: Env, warnings: readonly string[]): void {
     console.log(JSON.stringify({ level: "info", event: "feature_off", missing }));
   for (const warning of warnings)
     console.warn(JSON.stringify({ level: "warn", event: "configuration_warning", warning }));
-}
-
-function sinksOf(config: Config): LogSink[] {
-  return config.LOG.console ? [consoleSink] : [];
 }

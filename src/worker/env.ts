@@ -3,6 +3,7 @@ import type { BackendRegistryApi, OperationsLedgerApi, RateLimiterApi } from "..
 import { ledgerName, registryName } from "../shared/contract.ts";
 import { readConfig } from "../shared/config/read.ts";
 import type { ConfigReading } from "../shared/config/config.ts";
+import type { Source } from "../shared/config/source.ts";
 
 export interface Env {
   readonly BACKEND_REGISTRY: DurableObjectNamespace;
@@ -20,8 +21,13 @@ export interface Env {
   readonly CONFIG?: unknown;
 }
 
+/** The environment as `shared/config` reads it. */
+export function sourceOf(env: Env): Source {
+  return env as unknown as Source;
+}
+
 export function readEnvConfig(env: Env): ConfigReading {
-  return readConfig(env as unknown as Record<string, unknown>);
+  return readConfig(sourceOf(env));
 }
 
 const registryIds = new WeakMap<DurableObjectNamespace, DurableObjectId>();

@@ -45,6 +45,7 @@ export const failures = {
   conflict: { status: 409, type: "invalid_request_error", number: -3045, retry: false },
   registry_unavailable: { status: 503, type: "server_error", number: -3050, retry: true },
   feature_off: { status: 501, type: "invalid_request_error", number: -3051, retry: false },
+  operations_unavailable: { status: 503, type: "server_error", number: -3052, retry: true },
   internal_error: { status: 500, type: "server_error", number: -3099, retry: false },
 } as const satisfies Record<string, FailureKind>;
 

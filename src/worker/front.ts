@@ -12,6 +12,9 @@ export type Front =
 
 export function routed(exchange: Exchange): Front {
   const { path, request, edge } = exchange;
+  // Before a client's routes: what ROUTES opens must not take an operator's token to a backend.
+  const operators = operatorResponse(exchange);
+  if (operators !== null) return { kind: "answered", response: operators };
   const match = edge.routes.match(request.method, path);
   if (match.kind === "route") {
     exchange.route = match.route;
@@ -32,7 +35,7 @@ function ownResponse(exchange: Exchange): Response | Promise<Response> | null {
     if (request.method !== "GET" && request.method !== "HEAD") return wrongMethod(exchange, ["GET", "HEAD"]);
     return isOperator(exchange).then((known) => healthResponse(exchange, known));
   }
-  return operatorResponse(exchange);
+  return null;
 }
 
 function notFound(exchange: Exchange): Response {

@@ -1,6 +1,7 @@
 /** Exports and wiring; no decisions. The one file of this room that names the objects' classes. */
 import { registryOf } from "./env.ts";
 import type { Env } from "./env.ts";
+import { sweepLogs } from "./log/retention.ts";
 import { handle } from "./pipeline.ts";
 
 export { BackendRegistry } from "../durable/backend-registry.ts";
@@ -20,7 +21,8 @@ export default {
     return done;
   },
 
-  async scheduled(_controller: ScheduledController, env: Env): Promise<void> {
+  async scheduled(_controller: ScheduledController, env: Env, ctx: ExecutionContext): Promise<void> {
+    ctx.waitUntil(sweepLogs(env, (work) => ctx.waitUntil(work)));
     await registryOf(env, null).wake();
   },
 } satisfies ExportedHandler<Env>;

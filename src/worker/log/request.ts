@@ -1,6 +1,7 @@
 /** The log line of a request, once its answer's headers are known. */
 import type { Exchange } from "../exchange.ts";
 import type { LogEntry } from "./entry.ts";
+import { isWanted } from "./sinks.ts";
 import { loggedUrl } from "./url.ts";
 
 /** A user agent longer than this is cut: it is the client's to choose. */
@@ -12,7 +13,7 @@ export function logged(exchange: Exchange, response: Response): void {
   const { sample } = edge.config.LOG;
   if (!failed && sample < 1 && Math.random() >= sample) return;
   const entry = entryOf(exchange, response);
-  for (const sink of edge.sinks) sink.write(entry, exchange.waitUntil);
+  for (const sink of edge.sinks) if (isWanted(sink, edge.config)) sink.write(entry, exchange.waitUntil);
 }
 
 function entryOf(exchange: Exchange, response: Response): LogEntry {

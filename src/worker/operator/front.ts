@@ -1,34 +1,97 @@
-/** The operators' routes: exact paths, never taken with the base path. */
+/** The operators' routes: exact paths, never taken with the base path. Each asks who is there before it looks at anything. */
+import { Router } from "itty-router/Router";
 import type { Exchange } from "../exchange.ts";
-import { jsonResponse } from "../json-response.ts";
 import { failureResponse } from "../failure.ts";
-import { hasAdminToken } from "./token.ts";
+import type { Failure } from "../failure.ts";
+import { jsonResponse } from "../json-response.ts";
+import { Unreachable } from "./asking.ts";
+import { authenticate } from "./authentication.ts";
+import { readInput } from "./input.ts";
+import type { OperatorRoute, Told } from "./route.ts";
+import { operatorRoutes } from "./routes.ts";
 
-export function isOperator(exchange: Exchange): Promise<boolean> {
-  return hasAdminToken(exchange.request, exchange.edge.env);
+export { isOperator } from "./authentication.ts";
+
+interface Question {
+  readonly method: string;
+  readonly url: string;
+  params: Record<string, string>;
+}
+
+const router = Router<Question, [Exchange], Response>();
+for (const route of operatorRoutes) {
+  router[verbOf(route)](route.path, ({ params }, exchange) => served(route, exchange, params));
+}
+for (const path of new Set(operatorRoutes.map((route) => route.path))) {
+  const allowed = operatorRoutes.filter((route) => route.path === path).map((route) => route.method);
+  router.all(path, (_, exchange) => wrongMethod(exchange, allowed));
+}
+const patterns = [...new Set(router.routes.map(([, pattern]) => pattern))];
+
+function verbOf({ method }: OperatorRoute): "get" | "post" | "put" | "patch" | "delete" {
+  return method.toLowerCase() as "get" | "post" | "put" | "patch" | "delete";
+}
+
+/** Spares every client's request the comparison with all patterns. */
+function mayBeOurs(path: string): boolean {
+  return path.startsWith("/api/") || path === "/metrics" || path === "/openapi.json";
 }
 
 /** null: no route of the operators'. */
 export function operatorResponse(exchange: Exchange): Promise<Response> | null {
-  if (exchange.path !== "/api/ip-preference") return null;
-  return preference(exchange);
+  const { path, request } = exchange;
+  // itty-router takes a slash at the end for nothing; here it makes another path.
+  if (!mayBeOurs(path) || path.endsWith("/") || !patterns.some((pattern) => pattern.test(path))) return null;
+  const method = request.method === "HEAD" ? "GET" : request.method;
+  return router.fetch({ method, url: `https://edge${path}`, params: {} }, exchange);
 }
 
-async function preference(exchange: Exchange): Promise<Response> {
-  const { edge } = exchange;
-  if (edge.env.ADMIN_TOKEN === undefined) {
-    return failureResponse({
-      code: "operators_api_disabled",
-      message: "The operators' API is closed: set the secret ADMIN_TOKEN to open it.",
-    });
+async function served(
+  route: OperatorRoute,
+  exchange: Exchange,
+  params: Readonly<Record<string, string>>,
+): Promise<Response> {
+  const verdict = await authenticate(exchange, route.role);
+  if (verdict.kind === "refused") return refused(exchange, verdict.failure);
+  const input = await readInput(route, exchange, params);
+  if (!input.ok) return refused(exchange, input.failure);
+  const { path, query, body } = input;
+  const asked = { exchange, by: verdict.identity, path, query, body };
+  try {
+    return responseOf(route, exchange, await route.run(asked as Parameters<typeof route.run>[0]));
+  } catch (error) {
+    if (error instanceof Unreachable) return refused(exchange, error.failure);
+    throw error;
   }
-  if (!(await isOperator(exchange))) {
-    return failureResponse({
-      code: "operator_unauthorized",
-      message: "This route takes an operator's bearer token.",
-      headers: { "www-authenticate": "Bearer" },
-    });
+}
+
+function responseOf(route: OperatorRoute, exchange: Exchange, answer: Told): Response {
+  switch (answer.kind) {
+    case "json":
+      return jsonResponse(answer.value, route.status, { "cache-control": notStored });
+    case "text":
+      return new Response(answer.text, {
+        status: route.status,
+        headers: { "content-type": answer.contentType, "cache-control": notStored },
+      });
+    case "failure":
+      return refused(exchange, answer.failure);
   }
-  const region = new URLSearchParams(exchange.query).get("region");
-  return jsonResponse(await edge.registry.preference(region), 200, { "cache-control": "private, no-store" });
+}
+
+const notStored = "private, no-store";
+
+function refused(exchange: Exchange, failure: Failure): Response {
+  exchange.outcome = "rejected";
+  exchange.reason = failure.code;
+  return failureResponse(failure);
+}
+
+/** Also what may be asked is told to operators only. */
+async function wrongMethod(exchange: Exchange, allowed: readonly string[]): Promise<Response> {
+  const verdict = await authenticate(exchange, "viewer");
+  if (verdict.kind === "refused") return refused(exchange, verdict.failure);
+  const allow = [...allowed, ...(allowed.includes("GET") ? ["HEAD"] : [])].join(", ");
+  const message = `This path takes ${allow}.`;
+  return refused(exchange, { code: "method_not_allowed", message, headers: { allow } });
 }

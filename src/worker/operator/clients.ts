@@ -1,0 +1,141 @@
+/** The clients: who is blocked and why, and what their limits say. */
+import { parseClientKey } from "../../shared/client-key.ts";
+import { routeClasses } from "../../shared/route.ts";
+import type { ClientState } from "../../shared/contract.ts";
+import type { Exchange } from "../exchange.ts";
+import { blockClient, clientKeyForms, inspectClient, resetClient } from "../limiter.ts";
+import type { ClientReply } from "../limiter.ts";
+import { askLedger, patiently, record } from "./asking.ts";
+import { described, object, oneOf, optional, text, whole, wholeText } from "./field.ts";
+import { invalidInput } from "./input.ts";
+import { define, failed, nothing, told } from "./route.ts";
+import type { OperatorRoute, Told } from "./route.ts";
+
+/** A month; whoever must stay out longer belongs into RATE_LIMIT.deny. */
+const longestBlockS = 30 * 86_400;
+
+const clientKey = described(text(/^\S{1,300}$/u, clientKeyForms), `A client: ${clientKeyForms}.`);
+const parameters = { key: clientKey };
+const reason = text(/^[^\p{Cc}]{1,200}$/u, "1 to 200 characters on one line");
+
+const page = {
+  cursor: optional(described(text(/^\S{1,400}$/u, "a cursor of an earlier answer"), "Of the page before.")),
+  limit: optional(described(wholeText(1, 1000), "Entries in a page; 100 unless told.")),
+};
+
+function invalidKey(field: string): Told {
+  return failed(invalidInput([{ field, allowed: clientKeyForms, received: "something else" }]));
+}
+
+function limiterAsked<Value>({ edge }: Exchange, call: () => Promise<Value>): Promise<Value> {
+  return patiently(edge, "operations_unavailable", "The client's limiter", call);
+}
+
+function clientTold(exchange: Exchange, reply: ClientReply, routeClass: (typeof routeClasses)[number] | null): Told {
+  if (reply.kind === "invalid_key") return invalidKey("key");
+  const { limit } = exchange.edge.clients.rules.limitFor(reply.clientKey, routeClass);
+  const { count, remaining, block }: ClientState = reply.state;
+  const { requests, window, blockDuration } = limit;
+  return told({ client: reply.clientKey, count, remaining, limit: { requests, window, blockDuration }, block });
+}
+
+export const clientRoutes: readonly OperatorRoute[] = [
+  define({
+    method: "GET",
+    path: "/api/blocks",
+    role: "viewer",
+    name: "listBlocks",
+    summary: "Blocks in force, the newest first.",
+    parameters: nothing,
+    query: page,
+    body: null,
+    status: 200,
+    answer: "Blocks",
+    failures: ["operations_unavailable"],
+    run: async ({ exchange, query: { cursor, limit } }) =>
+      told(await askLedger(exchange, (ledger) => ledger.blocks(cursor ?? null, limit ?? 100))),
+  }),
+  define({
+    method: "POST",
+    path: "/api/blocks",
+    role: "operator",
+    name: "blockClient",
+    summary: "Blocks a client for so many seconds, in place of an earlier block by hand.",
+    parameters: nothing,
+    query: nothing,
+    body: object({
+      client: clientKey,
+      seconds: whole(1, longestBlockS),
+      reason: optional(described(reason, "For whoever reads the list of blocks.")),
+    }),
+    status: 201,
+    answer: "Client",
+    failures: ["operations_unavailable"],
+    async run({ exchange, by, body }) {
+      const { client, seconds, reason: why = "blocked by an operator" } = body;
+      const { RATE_LIMITER } = exchange.edge.env;
+      if (parseClientKey(client) === null) return invalidKey("client");
+      const reply = await limiterAsked(exchange, () => blockClient(RATE_LIMITER, client, seconds, why));
+      if (reply.kind === "client") {
+        const detail = { from: by.from, seconds, reason: why };
+        await record(exchange, {
+          kind: "client_blocked",
+          atMs: Date.now(),
+          subject: reply.clientKey,
+          actor: by.name,
+          detail,
+        });
+      }
+      return clientTold(exchange, reply, null);
+    },
+  }),
+  define({
+    method: "DELETE",
+    path: "/api/blocks/:key",
+    role: "operator",
+    name: "liftBlock",
+    summary: "Forgets a client's block and counts, here at once and everywhere within a second.",
+    parameters,
+    query: nothing,
+    body: null,
+    status: 200,
+    answer: "Lifted",
+    failures: ["operations_unavailable"],
+    async run({ exchange, by, path: { key } }) {
+      const { env, admitContext } = exchange.edge;
+      const reply = await limiterAsked(exchange, () => resetClient(env.RATE_LIMITER, admitContext.memory, key));
+      if (reply.kind === "invalid_key") return invalidKey("key");
+      const lifted = reply.kind === "reset";
+      if (lifted) {
+        const detail = { from: by.from };
+        await record(exchange, {
+          kind: "client_unblocked",
+          atMs: Date.now(),
+          subject: reply.clientKey,
+          actor: by.name,
+          detail,
+        });
+      }
+      return told({ client: reply.clientKey, lifted });
+    },
+  }),
+  define({
+    method: "GET",
+    path: "/api/clients/:key",
+    role: "viewer",
+    name: "inspectClient",
+    summary: "A client's count, limit and block.",
+    parameters,
+    query: { class: optional(described(oneOf(routeClasses), "Of a class that has a limit of its own.")) },
+    body: null,
+    status: 200,
+    answer: "Client",
+    failures: ["operations_unavailable"],
+    async run({ exchange, path: { key }, query }) {
+      const routeClass = query.class ?? null;
+      const { env, clients } = exchange.edge;
+      const reply = await limiterAsked(exchange, () => inspectClient(env.RATE_LIMITER, clients.rules, key, routeClass));
+      return clientTold(exchange, reply, routeClass);
+    },
+  }),
+];
