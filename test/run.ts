@@ -26,6 +26,10 @@ const checks: readonly Check[] = [
 /** At once as many as that: the machine of a continuous integration has two cores. */
 const parallel = 2;
 const leastCoverage = 90;
+/** A runner that hangs (an object whose constructor throws can do that) is ended: twice the time that a run may take. */
+const ceilingMs = 10 * 60_000;
+/** What it may take to end its own children. */
+const termMs = 10_000;
 
 interface Finished {
   readonly code: number;
@@ -39,11 +43,18 @@ function runTool([tool, ...args]: Check["command"], show: boolean): Promise<Fini
       cwd: root,
       stdio: ["ignore", show ? "inherit" : "pipe", show ? "inherit" : "pipe"],
     });
+    const ceiling = [
+      setTimeout(() => child.kill("SIGTERM"), ceilingMs),
+      setTimeout(() => child.kill("SIGKILL"), ceilingMs + termMs),
+    ];
     let output = "";
     child.stdout?.on("data", (chunk: Buffer) => (output += chunk.toString("utf8")));
     child.stderr?.on("data", (chunk: Buffer) => (output += chunk.toString("utf8")));
     child.once("error", (error) => resolve({ code: 1, output: String(error) }));
-    child.once("close", (code) => resolve({ code: code ?? 1, output }));
+    child.once("close", (code) => {
+      for (const timer of ceiling) clearTimeout(timer);
+      resolve({ code: code ?? 1, output });
+    });
   });
 }
 
@@ -79,7 +90,7 @@ async function runVitest(tally: Tally): Promise<void> {
   const args = ["run", "--coverage", "--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
   const { code } = await runTool(["vitest", ...args], true);
   if (!existsSync(file)) {
-    console.log("✗ vitest wrote no report");
+    console.log(`✗ vitest wrote no report (code ${code})`);
     tally.failed += 1;
     return;
   }
