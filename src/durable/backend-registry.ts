@@ -412,6 +412,9 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
   }
 
   #writeHealth(fleet: Fleet): void {
-    for (const backend of fleet.backends) this.#store.writeFact("health", backend.name, fleet.health(backend.name));
+    for (const { name } of fleet.backends) {
+      const health = fleet.health(name);
+      if (health !== null) this.#store.writeFact("health", name, health);
+    }
   }
 }

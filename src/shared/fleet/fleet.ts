@@ -191,7 +191,9 @@ export class Fleet {
     for (const name of this.#totals.keys()) if (!this.#byName.has(name)) this.#totals.delete(name);
     this.#measureRegions(nowMs);
     this.#stale = "substance";
-    const effects = this.#step({ kind: "members", names: backends.map((backend) => backend.name) }, nowMs);
+    // A disabled backend is never probed: it must not stand for one that could be better, nor count in any share.
+    const names = this.#backends.filter((backend) => backend.operatorState !== "disabled").map(({ name }) => name);
+    const effects = this.#step({ kind: "members", names }, nowMs);
     for (const backend of this.#backends) this.#refresh(backend, nowMs);
     return effects;
   }

@@ -223,7 +223,25 @@ describe("operators' states", () => {
     expect(fleet.dueProbes(start)).toContain(held);
     fleet.reform(fleet.config, withState(fleet.overlay, held, "disabled"), fleet.overrides, start);
     expect(fleet.dueProbes(start)).not.toContain(held);
+    // Enabled again, it starts as one of whom nothing is known.
+    fleet.reform(fleet.config, withState(fleet.overlay, held, "active"), fleet.overrides, start);
+    expect(fleet.isHealthy(fleet.backend(held)!)).toBe(true);
+    fleet.reform(fleet.config, withState(fleet.overlay, held, "disabled"), fleet.overrides, start);
     expect(nextProbeMs(fleet.backend(held)!, 0, fleet.config.HEALTH_CHECK, fleet.config.WATCH)).toBeNull();
+  });
+});
+
+describe("one client", () => {
+  test("that sends a thousand invalid requests and as many with a dead token ejects nothing", () => {
+    const fleet = fleetOf();
+    for (let index = 0; index < 2000; index += 1) {
+      const kind = index % 2 === 0 ? "client_fault" : "token_fault";
+      const outcome: Outcome = { kind, executed: "no", seenByProbe: false, reason: "code_-2000" };
+      const report = ended(["a", "b", "c"][index % 3] as string, { outcome });
+      fleet.settle({ leaseId: `bad${index}`, report, moveTo: null, orphaned: false }, start + index * 10);
+    }
+    fleet.tick(start + 60_000);
+    expect(fleet.backends.map(({ state }) => state)).toEqual(["healthy", "healthy", "healthy"]);
   });
 });
 
