@@ -1,0 +1,218 @@
+/** Clients that leave, rudely, at every stage: nobody else hangs, every lease ends, and the process still stops. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Socket } from "node:net";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startSystem, type EdgeSystem } from "../edge.ts";
+import { everyLeaseEnds, inFlight, isRunning, serversOf, workerdPid } from "./observed.ts";
+import { head, type RawBackend } from "./raw-backend.ts";
+import { askRaw, openRaw, requestBytes } from "./raw-client.ts";
+import { startRawSystem, type RawSystem } from "./raw-system.ts";
+
+const json = { "Content-Type": "application/json", Authorization: "Bearer a-session" };
+
+/** How a client goes: with a reset, or by closing its side. */
+const manners: readonly (readonly [name: string, leave: (socket: Socket) => void])[] = [
+  ["resets", (socket) => socket.resetAndDestroy()],
+  ["closes", (socket) => socket.destroy()],
+];
+
+describe.each(["auto", "exact"])("picks %s", (picks) => {
+  let system: EdgeSystem;
+  beforeAll(async () => {
+    system = await startSystem({
+      backends: [{ name: "one" }, { name: "two" }],
+      config: {
+        PICKS: picks,
+        ROUTES: [{ path: "/test/*", methods: ["GET", "POST"], class: "query", cache: "origin" }],
+        CACHE: { ttl: { stats: 1 } },
+      },
+    });
+    await system.get("/health");
+  });
+  afterAll(() => system.stop());
+
+  async function submitsOf(prompt: string): Promise<number> {
+    const all = await Promise.all(system.backends.map((backend) => backend.submits(prompt)));
+    return all.flat().length;
+  }
+
+  async function nobodyElseHangs(): Promise<void> {
+    const began = performance.now();
+    const [ping, picture, counted] = await Promise.all([
+      system.get("/ping"),
+      system.post("/v1/images/generations", { prompt: "of somebody else" }),
+      system.get("/usage/stats"),
+    ]);
+    expect([ping.status, picture.status, counted.status]).toEqual([200, 200, 200]);
+    expect(performance.now() - began).toBeLessThan(3000);
+  }
+
+  async function noStateChanged(): Promise<void> {
+    expect((await serversOf(system)).map(({ state }) => state)).toEqual(["healthy", "healthy"]);
+  }
+
+  it.each(manners)(
+    "a client that %s in the middle of its request's body costs nothing and blames nobody",
+    async (manner, leave) => {
+      const prompt = `half a body, ${manner}`;
+      const body = JSON.stringify({ prompt, filling: "x".repeat(5000) });
+      const whole = requestBytes("/v1/images/generations", { method: "POST", headers: json, body });
+      const socket = await openRaw(system.port, whole.subarray(0, whole.length - 1000));
+      await sleep(50);
+      leave(socket);
+      await everyLeaseEnds(system);
+      expect(await submitsOf(prompt)).toBe(0);
+      await noStateChanged();
+      await nobodyElseHangs();
+    },
+  );
+
+  it.each(manners)(
+    "a client that %s in the middle of an upload that is passed on blames nobody",
+    async (manner, leave) => {
+      const body = Buffer.alloc(3_000_000, "x");
+      const headers = { Authorization: "Bearer a", "Content-Type": "multipart/form-data; boundary=b" };
+      const whole = requestBytes("/v1/images/compositions", { method: "POST", headers, body });
+      for (let round = 0; round < 6; round += 1) {
+        const socket = await openRaw(system.port, whole.subarray(0, 1_500_000));
+        await sleep(50);
+        leave(socket);
+      }
+      await everyLeaseEnds(system);
+      await noStateChanged();
+      await nobodyElseHangs();
+      expect(manner).toBeTruthy();
+    },
+  );
+
+  it.each(manners)(
+    "a client that %s before the pick is spared, or its generation runs once and is followed",
+    async (manner, leave) => {
+      const prompts = Array.from({ length: 20 }, (_, index) => `at once, ${manner}, ${index}`);
+      for (const prompt of prompts) {
+        const body = JSON.stringify({ prompt });
+        leave(
+          await openRaw(system.port, requestBytes("/v1/images/generations", { method: "POST", headers: json, body })),
+        );
+      }
+      await everyLeaseEnds(system);
+      for (const prompt of prompts) expect(await submitsOf(prompt)).toBeLessThanOrEqual(1);
+      await noStateChanged();
+      await nobodyElseHangs();
+    },
+  );
+
+  it.each(manners)(
+    "a client that %s before the headers: its generation counts as in flight until it is done",
+    async (manner, leave) => {
+      const prompt = `[[delay=1200]] before the headers, ${manner}`;
+      const body = JSON.stringify({ prompt });
+      const socket = await openRaw(
+        system.port,
+        requestBytes("/v1/images/generations", { method: "POST", headers: json, body }),
+      );
+      await sleep(300);
+      leave(socket);
+      await sleep(300);
+      expect(await inFlight(system)).toBe(1);
+      await nobodyElseHangs();
+      await everyLeaseEnds(system);
+      expect(await submitsOf(prompt)).toBe(1);
+      await noStateChanged();
+    },
+  );
+
+  it.each(manners)("a client that %s in the middle of a stream: it is followed to its end", async (manner, leave) => {
+    const content = `[[delay=1200]] a stream, ${manner}`;
+    const body = JSON.stringify({ model: "jimeng-4.5", stream: true, messages: [{ role: "user", content }] });
+    const socket = await openRaw(
+      system.port,
+      requestBytes("/v1/chat/completions", { method: "POST", headers: json, body }),
+    );
+    await new Promise((resolve) => socket.once("data", resolve));
+    leave(socket);
+    await sleep(300);
+    expect(await inFlight(system)).toBe(1);
+    await everyLeaseEnds(system);
+    expect(await submitsOf(content)).toBe(1);
+    await noStateChanged();
+    await nobodyElseHangs();
+  });
+
+  it.each(manners)("a client that %s in the middle of a large answer holds nothing", async (manner, leave) => {
+    const prompt = `[[b64=8MiB]] large, ${manner}`;
+    const body = JSON.stringify({ prompt, response_format: "b64_json" });
+    const socket = await openRaw(
+      system.port,
+      requestBytes("/v1/images/generations", { method: "POST", headers: json, body }),
+    );
+    await new Promise((resolve) => socket.once("data", resolve));
+    leave(socket);
+    await everyLeaseEnds(system);
+    await noStateChanged();
+    await nobodyElseHangs();
+  });
+
+  it("a collapsed miss whose first client resets is answered to all the others, by the one request", async () => {
+    const target = "/test/shared?cc=max-age%3D60&delay=800";
+    const before = await echoes();
+    const first = await openRaw(system.port, requestBytes(target));
+    await sleep(100);
+    const others = Array.from({ length: 10 }, () => askRaw(system.port, target));
+    await sleep(100);
+    first.resetAndDestroy();
+    const answers = await Promise.all(others);
+    expect(answers.map(({ status }) => status)).toEqual(others.map(() => 200));
+    expect((await echoes()) - before).toBe(1);
+    await nobodyElseHangs();
+    await everyLeaseEnds(system);
+  });
+
+  async function echoes(): Promise<number> {
+    const all = await Promise.all(system.backends.map((backend) => backend.counts()));
+    return all.reduce((sum, counts) => sum + (counts["GET /test/shared"] ?? 0), 0);
+  }
+
+  it("and the process stops on SIGTERM after all that", async () => {
+    const pid = workerdPid(system);
+    process.kill(pid, "SIGTERM");
+    await expect.poll(() => isRunning(pid), { timeout: 8000, interval: 50 }).toBe(false);
+  });
+});
+
+describe("a client's reset", () => {
+  let raw: RawSystem;
+  beforeAll(async () => {
+    raw = await startRawSystem();
+  });
+  afterAll(() => raw.stop());
+
+  function backend(): RawBackend {
+    return raw.backends[0] as RawBackend;
+  }
+
+  it("cancels a cheap request at its backend, before its headers", async () => {
+    const gone = new Promise<void>((resolve) => {
+      backend().script = (_request, socket) => void socket.once("close", () => resolve());
+    });
+    const socket = await openRaw(raw.edge.port, requestBytes("/test/slow"));
+    await expect.poll(() => backend().requests.length).toBe(1);
+    socket.resetAndDestroy();
+    await gone;
+  });
+
+  it("cancels a download at its backend, in the middle", async () => {
+    const gone = new Promise<void>((resolve) => {
+      backend().script = (_request, socket) => {
+        socket.once("close", () => resolve());
+        socket.write(head(200, { "Content-Type": "application/octet-stream", "Content-Length": "50000000" }));
+        socket.write(Buffer.alloc(1_000_000));
+      };
+    });
+    const socket = await openRaw(raw.edge.port, requestBytes("/test/large"));
+    await new Promise((resolve) => socket.once("data", resolve));
+    socket.resetAndDestroy();
+    // What is on its way is noticed at the next write.
+    await gone;
+  });
+});
