@@ -1,4 +1,5 @@
 /** What a client sees through the edge, with the clients that people use. */
+import { createHash, randomBytes } from "node:crypto";
 import OpenAI, { APIError } from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startSystem, type EdgeSystem } from "./edge.ts";
@@ -81,19 +82,6 @@ describe.each(["/v1", "/api/v1"])("the OpenAI SDK at %s", (base) => {
 });
 
 describe("plain HTTP", () => {
-  it("uploads pictures as multipart, byte for byte", async () => {
-    const form = new FormData();
-    form.set("prompt", "mix");
-    form.append("images", new Blob([new Uint8Array(300_000).fill(7)], { type: "image/png" }), "a.png");
-    const answer = await fetch(`${system.url}/v1/images/compositions`, {
-      method: "POST",
-      headers: { authorization: "Bearer a-session" },
-      body: form,
-    });
-    expect(answer.status).toBe(200);
-    expect(await answer.json()).toMatchObject({ data: expect.any(Array) });
-  });
-
   it("checks a token; a dead one is the token's fault, so every backend stays healthy", async () => {
     const alive = await system.post("/token/check", { token: "fine" });
     expect(await alive.json()).toEqual({ live: true });
@@ -167,5 +155,36 @@ describe("plain HTTP", () => {
     const { servers } = (await answer.json()) as { servers: { url: string; healthy: boolean }[] };
     expect(servers.map(({ url }) => url).sort()).toEqual(system.backends.map(({ url }) => url).sort());
     expect(servers.every(({ healthy }) => healthy)).toBe(true);
+  });
+});
+
+describe("uploads", () => {
+  let uploads: EdgeSystem;
+  beforeAll(async () => {
+    uploads = await startSystem({
+      backends: [{ name: "a" }, { name: "b", dialect: "flat-1" }],
+      config: { ROUTES: [{ path: "/test/*", methods: ["POST"], class: "query", cache: "none" }] },
+    });
+  });
+  afterAll(() => uploads.stop());
+
+  it("of pictures as multipart become a composition", async () => {
+    const form = new FormData();
+    form.set("prompt", "mix");
+    form.append("images", new Blob([new Uint8Array(300_000).fill(7)], { type: "image/png" }), "a.png");
+    const answer = await fetch(`${uploads.url}/v1/images/compositions`, {
+      method: "POST",
+      headers: { authorization: "Bearer a-session" },
+      body: form,
+    });
+    expect([answer.status, await answer.json()]).toMatchObject([200, { data: expect.any(Array) }]);
+  });
+
+  it.each([0, 1000, 1024 * 1024, 5 * 1024 * 1024])("of %i bytes arrive byte for byte", async (size) => {
+    const body = new Uint8Array(randomBytes(size));
+    const answer = await fetch(`${uploads.url}/test/upload`, { method: "POST", body });
+    const { bodyBytes, bodySha256 } = (await answer.json()) as { bodyBytes: number; bodySha256: string };
+    expect(bodyBytes).toBe(size);
+    expect(bodySha256).toBe(createHash("sha256").update(body).digest("hex"));
   });
 });
