@@ -12,33 +12,36 @@ export const tokens = {
 
 export const bindings = env as unknown as Env;
 
-/** An environment of its own is an isolate of its own. `without`: bindings that it lacks. */
-export function environment(variables: Readonly<Record<string, unknown>> = {}, without: readonly string[] = []): Env {
-  const names = [
-    "BACKEND_REGISTRY",
-    "RATE_LIMITER",
-    "OPERATIONS_LEDGER",
-    "CACHE",
-    "DB",
-    "ANALYTICS",
-    "RUNTIME",
-    "BACKEND_SERVERS",
-  ];
-  const bound = Object.fromEntries(
-    names
-      .filter((name) => !without.includes(name))
-      .map((name) => [name, (bindings as unknown as Record<string, unknown>)[name]]),
-  );
+const objects = ["BACKEND_REGISTRY", "RATE_LIMITER", "OPERATIONS_LEDGER"] as const;
+export type ObjectName = (typeof objects)[number];
+
+/**
+ * An environment of its own is an isolate of its own. Without a database, so that nothing waits for the writing of logs;
+ * `variables` may bring one, or take something away as undefined.
+ */
+export function environment(variables: Readonly<Record<string, unknown>> = {}): Env {
+  const { RUNTIME, BACKEND_SERVERS } = bindings as unknown as Record<string, unknown>;
   const operators = {
     alice: { token: tokens.operator, role: "operator" },
     victor: { token: tokens.viewer, role: "viewer" },
   };
-  return {
-    ...bound,
+  const given = {
+    ...Object.fromEntries(objects.map((name) => [name, bindings[name]])),
+    RUNTIME,
+    BACKEND_SERVERS,
     ADMIN_TOKENS: JSON.stringify(operators),
     CONFIG: '{"LOG":{"console":false}}',
     ...variables,
-  } as unknown as Env;
+  };
+  return given as unknown as Env;
+}
+
+/** A namespace whose objects fail every call. */
+export function broken(): DurableObjectNamespace {
+  const call = (): Promise<never> => Promise.reject(new Error("broken for the test"));
+  const stub = new Proxy({}, { get: () => call });
+  const namespace = { idFromName: (name: string) => bindings.RATE_LIMITER.idFromName(name), get: () => stub };
+  return namespace as unknown as DurableObjectNamespace;
 }
 
 export interface Asking {
