@@ -75,6 +75,7 @@ export class RawBackend {
 
   #onConnection(socket: Socket): void {
     this.#sockets.add(socket);
+    socket.setNoDelay(true);
     let pending: Buffer = Buffer.alloc(0);
     socket.on("error", () => undefined);
     socket.on("close", () => this.#sockets.delete(socket));

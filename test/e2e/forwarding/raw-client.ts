@@ -54,6 +54,8 @@ export async function askRaw(port: number, target: string, ask: RawAsk = {}): Pr
 
 function readHead(bytes: Buffer): Omit<RawAnswer, "ended"> {
   const end = bytes.indexOf("\r\n\r\n");
+  // The runtime says "continue" by itself; the answer follows.
+  if (bytes.subarray(0, 12).toString("latin1") === "HTTP/1.1 100") return readHead(bytes.subarray(end + 4));
   const [line = "", ...fields] = bytes.subarray(0, Math.max(0, end)).toString("latin1").split("\r\n");
   const headers = fields.map((field): [string, string] => {
     const colon = field.indexOf(":");
@@ -63,8 +65,8 @@ function readHead(bytes: Buffer): Omit<RawAnswer, "ended"> {
 }
 
 function isComplete(bytes: Buffer, isHead: boolean): boolean {
-  if (!bytes.includes("\r\n\r\n")) return false;
   const { status, headers, body } = readHead(bytes);
+  if (Number.isNaN(status)) return false;
   if (isHead || status === 204 || status === 304) return true;
   const value = (name: string): string | undefined => headers.find(([known]) => known.toLowerCase() === name)?.[1];
   if (value("transfer-encoding") === "chunked")
