@@ -40,19 +40,18 @@ describe("whatever is sent, a route answers as its document says, and what it re
     "%s",
     async (_, operation: Operation) => {
       const at = environment();
-      const statuses = new Map<number, number>();
       await fc.assert(
         fc.asyncProperty(requestsTo(operation), async (request) => {
           const before = await fleetState();
           const init = { method: operation.method, ...(request.body === null ? {} : { body: request.body }) };
           const answer = await ask(at, targetOf(operation, request), init);
-          statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
           const text = await answer.text();
           const described = operation.responses[String(answer.status)];
           expect(described, `${answer.status} ${text.slice(0, 300)}`).toBeDefined();
           const type = (answer.headers.get("content-type") ?? "").split(";")[0] ?? "";
-          const { schema } = described?.content[type] as { schema: Schema };
-          expect(violations(schema, type === "text/plain" ? text : JSON.parse(text), document)).toEqual([]);
+          const schema = (described?.content[type] as { schema: Schema } | undefined)?.schema;
+          expect(schema).toBeDefined();
+          expect(violations(schema ?? {}, type === "text/plain" ? text : JSON.parse(text), document)).toEqual([]);
           const isRight =
             operation.body === null || violations(operation.body, parsed(request.body ?? ""), document).length === 0;
           if (!isRight) expect(answer.status).toBe(400);
@@ -60,7 +59,6 @@ describe("whatever is sent, a route answers as its document says, and what it re
         }),
         { numRuns },
       );
-      process.stderr?.write?.(""); console.info(operation.method, operation.path, JSON.stringify([...statuses]));
     },
     60_000,
   );

@@ -53,10 +53,29 @@ const words = [
   "__proto__", "constructor", "' OR 1=1 --", "\"}", "a".repeat(400), "/".repeat(50), "x\ny",
 ]; // prettier-ignore
 
+/** Keys of clients, which a pattern alone hardly tells from other words. */
+const keys = ["203.0.113.9", "2001:db8::1", "token:none", "key:bob", "operator:203.0.113.9"];
+
 const word = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom(...words) },
   { weight: 1, arbitrary: fc.string({ maxLength: 40 }) },
 );
+
+/** Mostly one that the pattern takes. */
+function wordsLike(schema: Schema): fc.Arbitrary<string> {
+  const pattern = schema["pattern"];
+  if (typeof pattern !== "string") return word;
+  const description = String(schema["description"]);
+  if (description.startsWith("As in GET /api/backends")) return mostly(fc.constantFrom("a", "b", "c", "nobody"), word);
+  const right = description.startsWith("A client:")
+    ? keys
+    : words.filter((candidate) => new RegExp(pattern, "u").test(candidate));
+  return right.length === 0 ? word : mostly(fc.constantFrom(...right), word);
+}
+
+function mostly<Right, Wrong>(right: fc.Arbitrary<Right>, wrong: fc.Arbitrary<Wrong>): fc.Arbitrary<Right | Wrong> {
+  return fc.oneof({ weight: 12, arbitrary: right }, { weight: 1, arbitrary: wrong });
+}
 
 function from(schema: Schema): fc.Arbitrary<unknown> {
   if (Array.isArray(schema["anyOf"])) return fc.oneof(...(schema["anyOf"] as Schema[]).map(from));
@@ -68,11 +87,11 @@ function from(schema: Schema): fc.Arbitrary<unknown> {
     case "null":
       return fc.constant(null);
     case "array":
-      return fc.array(from(schema["items"] as Schema), { maxLength: 4 });
+      return fc.array(from(schema["items"] as Schema), { minLength: schema["minItems"] as number, maxLength: 4 });
     case "object":
       return objects(schema);
     default:
-      return word;
+      return wordsLike(schema);
   }
 }
 
@@ -106,18 +125,16 @@ function objects(schema: Schema): fc.Arbitrary<unknown> {
   const properties = schema["properties"] as Record<string, Schema> | undefined;
   if (properties === undefined) return settings;
   const required = (schema["required"] as string[] | undefined) ?? [];
-  const values = Object.fromEntries(Object.entries(properties).map(([name, inner]) => [name, mostly(from(inner))]));
+  const values = Object.fromEntries(
+    Object.entries(properties).map(([name, inner]) => [name, mostly(from(inner), fc.jsonValue({ maxDepth: 2 }))]),
+  );
   const right = fc.record(values, { requiredKeys: required });
   const wrong = fc.record({ ...values, surplus: fc.jsonValue() }, { requiredKeys: [] });
   return fc.oneof({ weight: 4, arbitrary: right }, { weight: 1, arbitrary: wrong });
 }
 
-function mostly(right: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
-  return fc.oneof({ weight: 8, arbitrary: right }, { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 2 }) });
-}
-
 function texts(schema: Schema): fc.Arbitrary<string> {
-  return fc.oneof({ weight: 3, arbitrary: from(schema).map(String) }, { weight: 1, arbitrary: word });
+  return mostly(from(schema).map(String), word);
 }
 
 export function requestsTo(operation: Operation): fc.Arbitrary<GeneratedRequest> {
@@ -125,7 +142,7 @@ export function requestsTo(operation: Operation): fc.Arbitrary<GeneratedRequest>
   const inQuery = operation.parameters.filter((parameter) => parameter.in === "query");
   const path = fc.record(Object.fromEntries(inPath.map(({ name, schema }) => [name, texts(schema)])));
   const named = inQuery.map(({ name, schema }) => fc.option(texts(schema).map((value) => [name, value] as const)));
-  const surplus = fc.option(fc.tuple(word, word), { freq: 8 });
+  const surplus = mostly(fc.constant(null), fc.tuple(word, word));
   const query = fc.tuple(...named, surplus).map((pairs) => pairs.filter((pair) => pair !== null));
   const { body } = operation;
   const json = body === null ? fc.constant(null) : from(body).map((value) => JSON.stringify(value));
