@@ -179,7 +179,7 @@ function finish(request: SimRequest, end: RequestEnd, nowMs: number): Finished {
 
 // ── The edges ────────────────────────────────────────────────────────────────────────────────────
 
-function configFor(policy: SimPolicy, names: readonly string[]): Config {
+export function configFor(policy: SimPolicy, names: readonly string[]): Config {
   const backends: BackendConfig[] = names.map((name) => ({ ...backendDefaults, name, url: `https://${name}.invalid` }));
   const policies = Object.fromEntries(routeClasses.map((routeClass) => [routeClass, policy.policy]));
   return {

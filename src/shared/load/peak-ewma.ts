@@ -11,7 +11,7 @@ const decayFloorMs = 10_000;
  * A latency is remembered for so many times itself. Ten seconds would forget a two-minute generation before the
  * next one has ended; below one second the floor rules and the arithmetic is Finagle's.
  */
-const decayPerCost = 10;
+const decayPerCost = 3;
 
 /** The sample after one request took `latencyMs`. A peak counts at once and in full, an improvement by its age. */
 export function observe(sample: LoadSample | null, latencyMs: number, nowMs: number): LoadSample {
