@@ -14,8 +14,10 @@ import type { Spread } from "./figures.ts";
 import { closedLoop, openLoop } from "./measure.ts";
 import type { Bench, Sample } from "./measure.ts";
 import { startGenerator } from "./process.ts";
+import type { Generator } from "./process.ts";
 import { writeDocument } from "./document.ts";
 import { startSystem } from "./system.ts";
+import type { System } from "./system.ts";
 
 const root = join(import.meta.dirname, "..");
 const latencyRate = 500;
@@ -57,7 +59,9 @@ async function rounds(
 ): Promise<{ closed: Samples; open: Samples }> {
   const closed: Record<string, Sample[]> = {};
   const open: Record<string, Sample[]> = {};
-  const latencyCases = chosen.filter((one) => ["two_calls", "two_calls_again", "table_get"].includes(one.name));
+  const latencyCases = process.env.NOLAT
+    ? []
+    : chosen.filter((one) => ["two_calls", "two_calls_again", "table_get"].includes(one.name));
   for (let round = -1; round < count; round += 1) {
     const order = rotated(chosen, round);
     for (const one of order) {
@@ -110,8 +114,9 @@ const command = defineCommand({
     const chosen = args.only === undefined ? cases : args.only.split(",").map(find);
     say("building…");
     const bundle = await prepareBundle(root);
-    const system = await startSystem(bundle);
+    const system = await startSystem(bundle, [...new Set(chosen.map((one) => one.worker))]);
     const generator = await startGenerator();
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void stopAll(system, generator));
     try {
       const bench = {
         system,
@@ -144,6 +149,12 @@ const command = defineCommand({
     }
   },
 });
+
+async function stopAll(system: System, generator: Generator): Promise<never> {
+  generator.stop();
+  await system.stop();
+  process.exit(1);
+}
 
 /** So many that none of them reaches its limit. */
 function manyClients(rate: number): string[] {

@@ -31,6 +31,7 @@ export async function closedLoop(bench: Bench, one: Case): Promise<Sample> {
   const { system, generator } = bench;
   const port = system.portOf(one.worker);
   if (one.until !== null) await bringTo(bench, one, one.until);
+  else await wake(bench, one);
   const { pid } = system.workers[one.worker];
   const before = cpuUs(pid);
   const requests = Math.round(bench.requests * one.share);
@@ -46,8 +47,18 @@ export async function closedLoop(bench: Bench, one: Case): Promise<Sample> {
   return sample(one, result, used / requests);
 }
 
+/**
+ * Objects that nobody called for ten seconds have left memory, and making them anew is no part of the steady state: each
+ * client has sent a request just before the measurement begins.
+ */
+async function wake({ system, generator, connections }: Bench, one: Case): Promise<void> {
+  const port = system.portOf(one.worker);
+  await generator.run({ kind: "closed", port, shape: one.shape, requests: one.shape.addresses.length, connections });
+}
+
 export async function openLoop(bench: Bench, one: Case, rate: number, requests: number): Promise<Sample> {
   const { system, generator } = bench;
+  await wake(bench, one);
   const { pid } = system.workers[one.worker];
   const before = cpuUs(pid);
   const port = system.portOf(one.worker);

@@ -17,7 +17,7 @@ export interface Origin {
 export async function startOrigin(): Promise<Origin> {
   const child = start("origin.ts");
   const [message] = (await once(child, "message")) as [{ ports: number[] }];
-  return { ports: message.ports, stop: () => child.disconnect() };
+  return { ports: message.ports, stop: () => void (child.connected && child.disconnect()) };
 }
 
 export interface Generator {
@@ -35,6 +35,6 @@ export async function startGenerator(): Promise<Generator> {
       if ("error" in answer) throw new Error(`the load generator: ${answer.error}`);
       return answer.result;
     },
-    stop: () => child.disconnect(),
+    stop: () => void (child.connected && child.disconnect()),
   };
 }

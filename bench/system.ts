@@ -1,5 +1,5 @@
 /** One process of plain workerd for each skeleton and for the product, all with the same origin behind them. */
-import { closeSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,11 @@ import type { WorkerName } from "./cases.ts";
 import { startOrigin } from "./process.ts";
 import type { Origin } from "./process.ts";
 
+/** Objects are stored in memory where the system has a file system for that: the disk of a machine is another's bench. */
+function fastFolder(): string {
+  return existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+}
+
 export interface System {
   readonly origin: Origin;
   readonly workers: Readonly<Record<WorkerName, Workerd>>;
@@ -23,8 +28,13 @@ export interface System {
 const drainMs = 2000;
 const here = import.meta.dirname;
 
-export async function startSystem(bundle: string): Promise<System> {
-  const folder = await mkdtemp(join(tmpdir(), "jimeng-edge-bench-"));
+/** `v8Flags`: for the engine, as a profile needs them. */
+export async function startSystem(
+  bundle: string,
+  needed: readonly WorkerName[] = workers,
+  v8Flags: readonly string[] = [],
+): Promise<System> {
+  const folder = await mkdtemp(join(fastFolder(), "jimeng-edge-bench-"));
   const origin = await startOrigin();
   const started: Partial<Record<WorkerName, Workerd>> = {};
   const stop = async (): Promise<void> => {
@@ -33,7 +43,8 @@ export async function startSystem(bundle: string): Promise<System> {
     await rm(folder, { recursive: true, force: true });
   };
   try {
-    for (const name of workers) started[name] = await startWorker(name, join(folder, name), bundle, origin.ports);
+    for (const name of needed)
+      started[name] = await startWorker(name, join(folder, name), bundle, origin.ports, v8Flags);
   } catch (error) {
     await stop();
     throw error;
@@ -47,6 +58,7 @@ async function startWorker(
   folder: string,
   bundle: string,
   originPorts: readonly number[],
+  v8Flags: readonly string[],
 ): Promise<Workerd> {
   await mkdir(join(folder, "objects"), { recursive: true });
   const made = name.startsWith("product")
@@ -54,7 +66,7 @@ async function startWorker(
     : await skeleton(name, folder, bundle, originPorts);
   const configFile = join(folder, "config.capnp");
   const listener = { name: "http", address: "127.0.0.1:0", service: made.name };
-  const setup = { services: [made], listeners: [listener], objectsFolder: "objects", uniquePrefix: "bench" };
+  const setup = { services: [made], listeners: [listener], objectsFolder: "objects", uniquePrefix: "bench", v8Flags };
   await writeFile(configFile, configText(setup));
   // The log goes to a file, as a service's does.
   const log = openSync(join(folder, "log"), "w");

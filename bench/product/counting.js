@@ -39,7 +39,7 @@ export const { OperationsLedger } = product;
 export default {
   ...product.default,
   fetch(request, env, ctx) {
-    if (new URL(request.url).pathname === callsPath) return Response.json(calls);
+    if (request.url.endsWith(callsPath)) return Response.json(calls);
     return product.default.fetch(request, env, ctx);
   },
 };

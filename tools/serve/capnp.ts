@@ -34,6 +34,8 @@ export interface Setup {
   readonly objectsFolder: string;
   /** Part of every object's identity: another name is another set of objects. */
   readonly uniquePrefix: string;
+  /** For the engine, as for a profile. */
+  readonly v8Flags?: readonly string[];
 }
 
 const storageService = "disk";
@@ -53,7 +55,8 @@ export function configText(setup: Setup): string {
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = ${list(services, 2)},
-  sockets = ${list(sockets, 2)}
+  sockets = ${list(sockets, 2)},
+  v8Flags = [${(setup.v8Flags ?? []).map(text).join(", ")}]
 );
 `;
 }
