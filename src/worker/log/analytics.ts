@@ -33,7 +33,7 @@ export class AnalyticsSink implements LogSink {
     const { route, method, outcome, reason, backend, cache, region, api_key: apiKey } = entry;
     try {
       this.#dataset.writeDataPoint({
-        indexes: [(route ?? unrouted).slice(0, indexBytes)],
+        indexes: [fitting(route ?? unrouted)],
         blobs: [route, method, outcome, reason, backend, cache, region, apiKey],
         doubles: [entry.status, entry.latency, entry.attempts],
       });
@@ -48,4 +48,12 @@ export class AnalyticsSink implements LogSink {
     this.#dropped = 0;
     return dropped;
   }
+}
+
+function fitting(text: string): string {
+  const bytes = new TextEncoder().encode(text);
+  // A character that is cut in two is left out.
+  return bytes.length <= indexBytes
+    ? text
+    : new TextDecoder().decode(bytes.slice(0, indexBytes)).replace(/\ufffd+$/u, "");
 }
