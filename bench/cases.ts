@@ -106,7 +106,7 @@ const rows: readonly Row[] = [
   },
 ];
 
-export const cases: readonly Case[] = rows.map((row) => ({ until: null, expected: 200, share: 1, ...row }));
+export const cases: readonly Case[] = rows.map((row) => Object.assign({ until: null, expected: 200, share: 1 }, row));
 
 /** Product over skeleton, as `--json` names it. */
 export const ratios = {

@@ -108,6 +108,7 @@ async function product(
     ...compatibility(worker),
     bindings,
     classes: ["BackendRegistry", "RateLimiter", "OperationsLedger"],
+    storage: "disk",
   };
 }
 
@@ -132,6 +133,7 @@ async function skeleton(
       { kind: "objects", name: "REGISTRY", className: "Registry", service: null },
     ],
     classes: ["Limiter", "Registry"],
+    storage: "disk",
   };
 }
 

@@ -17,7 +17,7 @@ export class Limiter extends DurableObject {
 
 export class Registry extends DurableObject {
   #turn = 0;
-  #done = 0;
+  #ended = new Map();
 
   pick() {
     const urls = this.env.ORIGINS.split(" ");
@@ -26,6 +26,6 @@ export class Registry extends DurableObject {
   }
 
   report(outcome) {
-    if (outcome.ok) this.#done += 1;
+    this.#ended.set(outcome.origin, (this.#ended.get(outcome.origin) ?? 0) + 1);
   }
 }

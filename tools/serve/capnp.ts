@@ -7,7 +7,9 @@ export type Binding =
   | { readonly kind: "text"; readonly name: string; readonly text: string }
   /** The value stays in the environment of the process, so that no secret is written to a file. */
   | { readonly kind: "environment"; readonly name: string; readonly variable: string }
-  | { readonly kind: "objects"; readonly name: string; readonly className: string; readonly service: string | null };
+  | { readonly kind: "objects"; readonly name: string; readonly className: string; readonly service: string | null }
+  /** The way to another process's objects, through its debug port. */
+  | { readonly kind: "peer"; readonly name: string };
 
 export interface WorkerService {
   readonly name: string;
@@ -16,14 +18,16 @@ export interface WorkerService {
   readonly compatibilityDate: string;
   readonly compatibilityFlags: readonly string[];
   readonly bindings: readonly Binding[];
-  /** Classes of Durable Objects that live in this service, on disk. */
+  /** Classes of Durable Objects of this service. */
   readonly classes: readonly string[];
+  /** `memory`: nothing is kept; for a service whose classes only lend their names. */
+  readonly storage: "disk" | "memory";
 }
 
 export interface Listener {
   readonly name: string;
-  /** `host:port`; a port of 0 takes a free one. */
-  readonly address: string;
+  /** `host:port`, where a port of 0 takes a free one; null: an open socket is handed over at the start. */
+  readonly address: string | null;
   readonly service: string;
 }
 
@@ -50,7 +54,7 @@ export function configText(setup: Setup): string {
   ];
   const sockets = setup.listeners.map(
     ({ name, address, service }) =>
-      `(name = ${text(name)}, address = ${text(address)}, http = (), service = ${text(service)})`,
+      `(name = ${text(name)}, ${address === null ? "" : `address = ${text(address)}, `}http = (), service = ${text(service)})`,
   );
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -67,7 +71,8 @@ function workerService(service: WorkerService, setup: Setup): string {
     (className) =>
       `(className = ${text(className)}, uniqueKey = ${text(`${setup.uniquePrefix}-${className}`)}, enableSql = true)`,
   );
-  const storage = `durableObjectStorage = (localDisk = ${text(storageService)}),`;
+  const place = service.storage === "disk" ? `localDisk = ${text(storageService)}` : "inMemory = void";
+  const storage = `durableObjectStorage = (${place}),`;
   return `(name = ${text(service.name)}, worker = (
       modules = ${list(modules, 6)},
       compatibilityDate = ${text(service.compatibilityDate)},
@@ -86,6 +91,8 @@ function binding(given: Binding): string {
       return `(${name}, text = ${text(given.text)})`;
     case "environment":
       return `(${name}, fromEnvironment = ${text(given.variable)})`;
+    case "peer":
+      return `(${name}, workerdDebugPort = void)`;
     case "objects": {
       const service = given.service === null ? "" : `, serviceName = ${text(given.service)}`;
       return `(${name}, durableObjectNamespace = (className = ${text(given.className)}${service}))`;
@@ -100,10 +107,10 @@ function list(items: readonly string[], indent: number): string {
 
 /** A text literal: https://capnproto.org/language.html; bytes outside of ASCII stand as they are, in UTF-8. */
 export function text(value: string): string {
-  const escaped = value.replaceAll(/[\\"]/g, (mark) => `\\${mark}`).replaceAll(/[\u0000-\u001f\u007f]/g, hex);
-  return `"${escaped}"`;
-}
-
-function hex(character: string): string {
-  return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  const escaped = [...value].map((character) => {
+    if (character === "\\" || character === '"') return `\\${character}`;
+    const code = character.codePointAt(0) as number;
+    return code < 0x20 || code === 0x7f ? `\\x${code.toString(16).padStart(2, "0")}` : character;
+  });
+  return `"${escaped.join("")}"`;
 }

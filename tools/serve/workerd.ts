@@ -16,7 +16,7 @@ export interface WorkerdOptions {
   /** Where its output goes: here, or to an open file. */
   readonly output: "inherit" | number;
   readonly arguments?: readonly string[];
-  /** Open sockets to hand over, which it knows as file descriptors 4, 5, … */
+  /** Open sockets to hand over, which it knows as `firstDescriptor` and those that follow */
   readonly descriptors?: readonly number[];
 }
 
@@ -33,6 +33,8 @@ export interface Workerd {
 /** The first start after a build reads a cold file of 100 MB. */
 const startPatienceMs = 30_000;
 const controlDescriptor = 3;
+/** What the first of `descriptors` is to the process. */
+export const firstDescriptor = 4;
 
 export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
   const child = spawn(
