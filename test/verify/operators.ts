@@ -1,0 +1,282 @@
+/** What operators do while clients ask: nothing fails, everything works within seconds, and nothing is done by a refused request. */
+import { Agent, request } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import * as fc from "fast-check";
+import { adminToken, startSystem, type EdgeSystem } from "../e2e/edge.ts";
+import { WebhookReceiver } from "../e2e/webhook-receiver.ts";
+import type { Verification, VerificationReport } from "../verification.ts";
+import { operationsOf, requestsTo, targetOf, type Operation } from "../worker/operator/generated.ts";
+import { violations, type Schema } from "../worker/operator/json-schema.ts";
+
+const rate = 200;
+const changesWithinMs = 3000;
+const requestsPerRoute = 1000;
+
+interface Answered {
+  readonly status: number;
+  readonly backend: string;
+  readonly atMs: number;
+  readonly tookMs: number;
+}
+
+/** Requests at a steady rate, whatever the answers do, until it is ended. */
+class Load {
+  readonly answered: Answered[] = [];
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 100 });
+  readonly #url: string;
+  readonly #timer: NodeJS.Timeout;
+  #open = 0;
+
+  constructor(system: EdgeSystem, address: string) {
+    this.#url = system.url;
+    const began = performance.now();
+    let sent = 0;
+    this.#timer = setInterval(() => {
+      for (const due = ((performance.now() - began) / 1000) * rate; sent < due; sent += 1) this.#send(address);
+    }, 5);
+  }
+
+  #send(address: string): void {
+    const began = performance.now();
+    this.#open += 1;
+    const done = (status: number, backend: string): void => {
+      this.#open -= 1;
+      this.answered.push({ status, backend, atMs: Date.now(), tookMs: performance.now() - began });
+    };
+    const sending = request(`${this.#url}/ping`, { agent: this.#agent, headers: { "cf-connecting-ip": address } });
+    sending.on("response", (answer) => {
+      const backend = String(answer.headers["x-jimeng-edge-backend"] ?? "");
+      answer.resume().on("end", () => done(answer.statusCode ?? 0, backend));
+    });
+    sending.on("error", () => done(0, ""));
+    sending.end();
+  }
+
+  /** Milliseconds from `sinceMs` until the last answer of this kind. */
+  lastAfter(sinceMs: number, matches: (answered: Answered) => boolean): number {
+    return Math.max(0, ...this.answered.filter(matches).map(({ atMs }) => atMs - sinceMs));
+  }
+
+  async end(): Promise<void> {
+    clearInterval(this.#timer);
+    while (this.#open > 0) await sleep(20);
+    this.#agent.destroy();
+  }
+}
+
+function p99(answered: readonly Answered[]): number {
+  const times = answered.map(({ tookMs }) => tookMs).sort((one, other) => one - other);
+  return times[Math.floor(times.length * 0.99)] ?? 0;
+}
+
+const ms = (value: number): string => `${Math.round(value)} ms`;
+
+function checkNoneFailed(report: VerificationReport, claim: string, answered: readonly Answered[]): void {
+  const failed = answered.filter(({ status }) => status !== 200);
+  report.check(claim, failed.length === 0, `${answered.length} requests, ${failed.length} failed`);
+}
+
+// ── Changes under load ───────────────────────────────────────────────────────────────────────────
+
+async function changesUnderLoad(report: VerificationReport): Promise<void> {
+  const system = await startSystem({ backends: [{ name: "one" }, { name: "two" }, { name: "three" }] });
+  try {
+    await system.get("/health");
+    const load = new Load(system, "203.0.113.1");
+    await sleep(3000);
+    const change = async (
+      claim: string,
+      path: string,
+      init: { method: string; body?: unknown },
+      gone: string,
+    ): Promise<void> => {
+      const answer = await system.operate(path, init);
+      const sinceMs = Date.now();
+      await sleep(5000);
+      const lastMs = load.lastAfter(sinceMs, ({ backend }) => backend === gone);
+      report.check(
+        `${claim} works within 3 s under ${rate} rps`,
+        answer.ok && lastMs <= changesWithinMs,
+        `last request after ${ms(lastMs)}`,
+      );
+    };
+    await change("a drain", "/api/backends/one/drain", { method: "POST" }, "one");
+    await change("a weight of 0", "/api/backends/two", { method: "PATCH", body: { weight: 0 } }, "two");
+    await system.operate("/api/backends/one/resume", { method: "POST" });
+    await system.operate("/api/backends/two", { method: "PATCH", body: { weight: 1 } });
+    const resumedMs = Date.now();
+    await sleep(4000);
+    for (const name of ["one", "two"]) {
+      const first = load.answered.find(({ backend, atMs }) => backend === name && atMs > resumedMs);
+      const tookMs = first === undefined ? Infinity : first.atMs - resumedMs;
+      report.check(`${name} takes requests again within 3 s`, tookMs <= changesWithinMs, ms(tookMs));
+    }
+    await load.end();
+    checkNoneFailed(report, "no request fails while servers are drained, weighed and resumed", load.answered);
+  } finally {
+    await system.stop();
+  }
+}
+
+async function resetUnderLoad(report: VerificationReport): Promise<void> {
+  const config = { RATE_LIMIT: { requests: 10, window: 60, blockDuration: 300 } };
+  const system = await startSystem({ backends: [{ name: "one" }, { name: "two" }], config });
+  const client = "203.0.113.2";
+  try {
+    await system.get("/health");
+    const load = new Load(system, client);
+    await sleep(3000);
+    const blockedMs = load.answered.filter(({ status }) => status === 429).length;
+    // A window that stays open: what is reset must not be blocked again at once.
+    await system.operate("/api/config/overrides", {
+      method: "PUT",
+      body: { values: { "RATE_LIMIT.requests": 10_000 } },
+    });
+    await sleep(3000);
+    const answer = await system.operate(`/api/blocks/${client}`, { method: "DELETE" });
+    const sinceMs = Date.now();
+    await sleep(4000);
+    await load.end();
+    const lastMs = load.lastAfter(sinceMs, ({ status }) => status === 429);
+    report.check("a client that asks 200 times a second is blocked", blockedMs > 0, `${blockedMs} refusals`);
+    report.check(
+      `a reset lets it in within 3 s under ${rate} rps`,
+      answer.ok && lastMs <= changesWithinMs,
+      `last refusal after ${ms(lastMs)}`,
+    );
+    const others = load.answered.filter(({ status }) => status !== 200 && status !== 429);
+    report.check("no request fails by it", others.length === 0, `${load.answered.length} requests`);
+  } finally {
+    await system.stop();
+  }
+}
+
+// ── A webhook in trouble ─────────────────────────────────────────────────────────────────────────
+
+async function webhookInTrouble(report: VerificationReport): Promise<void> {
+  const hook = await WebhookReceiver.start();
+  hook.answer = "nothing";
+  const rules = { backend_down: { for: 0 } };
+  const config = {
+    RATE_LIMIT: { enabled: false },
+    HEALTH_CHECK: { interval: 2, unhealthyInterval: 1, timeout: 1, retries: 1 },
+    ALERTS: { webhooks: [{ kind: "json", url: hook.url("/json") }], rules },
+  };
+  const system = await startSystem({ backends: [{ name: "one" }, { name: "two" }, { name: "three" }], config });
+  try {
+    await system.get("/health");
+    const before = new Load(system, "203.0.113.3");
+    await sleep(8000);
+    await before.end();
+    await system.backend("three").kill();
+    await sleep(3000);
+    const during = new Load(system, "203.0.113.3");
+    await sleep(12_000);
+    await during.end();
+    report.check("the webhook was asked and gave no answer", hook.received.length > 0, `${hook.received.length} times`);
+    checkNoneFailed(report, "a webhook that never answers fails no request", during.answered);
+    const [calm, troubled] = [p99(before.answered), p99(during.answered)];
+    const within = troubled <= Math.max(2 * calm, calm + 20);
+    report.check("and leaves the 99th percentile within noise", within, `${ms(calm)} before, ${ms(troubled)} during`);
+  } finally {
+    await system.stop();
+    await hook.stop();
+  }
+}
+
+// ── Fuzzing ──────────────────────────────────────────────────────────────────────────────────────
+
+async function fleetState(system: EdgeSystem): Promise<string> {
+  const ask = async (path: string): Promise<Record<string, unknown>> =>
+    (await (await system.operate(path)).json()) as Record<string, unknown>;
+  const [backends, config, blocks] = await Promise.all([
+    ask("/api/backends"),
+    ask("/api/config"),
+    ask("/api/blocks?limit=1000"),
+  ]);
+  const steady = (backends["backends"] as Record<string, unknown>[]).map(
+    ({ name, url, weight, priority, region, maxInFlight, operatorState }) => [
+      name,
+      url,
+      weight,
+      priority,
+      region,
+      maxInFlight,
+      operatorState,
+    ],
+  );
+  const clients = (blocks["blocks"] as Record<string, unknown>[]).map(({ clientKey, sinceMs, reason }) => [
+    clientKey,
+    sinceMs,
+    reason,
+  ]);
+  return JSON.stringify([steady, config["overrides"], clients]);
+}
+
+interface Tally {
+  readonly statuses: Map<number, number>;
+  readonly problems: string[];
+}
+
+async function fuzzOne(system: EdgeSystem, document: Schema, operation: Operation): Promise<Tally> {
+  const tally: Tally = { statuses: new Map(), problems: [] };
+  let state = await fleetState(system);
+  for (const generated of fc.sample(requestsTo(operation), { numRuns: requestsPerRoute, seed: 7 })) {
+    const target = targetOf(operation, generated);
+    const answer = await fetch(system.url + target, {
+      method: operation.method,
+      headers: { authorization: `Bearer ${adminToken}`, "content-type": "application/json" },
+      ...(generated.body === null ? {} : { body: generated.body }),
+    });
+    const text = await answer.text();
+    tally.statuses.set(answer.status, (tally.statuses.get(answer.status) ?? 0) + 1);
+    const type = (answer.headers.get("content-type") ?? "").split(";")[0] ?? "";
+    const described = operation.responses[String(answer.status)]?.content[type] as { schema: Schema } | undefined;
+    const wrong =
+      described === undefined
+        ? ["not in the document"]
+        : violations(described.schema, type === "text/plain" ? text : JSON.parse(text), document);
+    if (answer.status >= 500) wrong.push("failed");
+    if (operation.role === "operator") {
+      const now = await fleetState(system);
+      if (!answer.ok && now !== state) wrong.push("was refused and changed something");
+      state = now;
+    }
+    if (wrong.length > 0)
+      tally.problems.push(
+        `${operation.method} ${target} ${generated.body ?? ""} → ${answer.status}: ${wrong.join("; ")}`,
+      );
+  }
+  return tally;
+}
+
+async function fuzz(report: VerificationReport): Promise<void> {
+  const system = await startSystem({ backends: [{ name: "a" }, { name: "b" }, { name: "c" }] });
+  try {
+    const document = (await (await system.operate("/openapi.json")).json()) as Schema;
+    const operations = operationsOf(document);
+    for (const operation of operations) {
+      const { statuses, problems } = await fuzzOne(system, document, operation);
+      const shown = [...statuses].sort().map(([status, count]) => `${count}× ${status}`);
+      report.check(
+        `${operation.method} ${operation.path} answers ${requestsPerRoute} generated requests as its document says`,
+        problems.length === 0,
+        [shown.join(", "), ...problems.slice(0, 3)].join("; "),
+      );
+    }
+    report.check("all routes were asked", operations.length >= 22, `${operations.length} routes`);
+    report.check("the edge goes on", (await system.get("/health")).ok);
+  } finally {
+    await system.stop();
+  }
+}
+
+export default {
+  name: "Operators under load and under fire",
+  async run(report) {
+    await changesUnderLoad(report);
+    await resetUnderLoad(report);
+    await webhookInTrouble(report);
+    await fuzz(report);
+  },
+} satisfies Verification;
