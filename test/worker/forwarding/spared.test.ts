@@ -1,0 +1,100 @@
+/** Work that is not sent since nobody waits for it, and picks that come too late. */
+import { createExecutionContext, reset, waitOnExecutionContext } from "cloudflare:test";
+import { env as bindings } from "cloudflare:workers";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { BackendRegistryApi, PickRequest } from "../../../src/shared/contract.ts";
+import type { Env } from "../../../src/worker/env.ts";
+import { registryOf } from "../../../src/worker/env.ts";
+import { handle } from "../../../src/worker/pipeline.ts";
+
+/** Paths of generations that were sent. */
+let sent: string[] = [];
+let onPing: () => void = () => undefined;
+let env: Env;
+
+beforeEach(() => {
+  sent = [];
+  onPing = () => undefined;
+  env = { ...(bindings as unknown as Env), CONFIG: JSON.stringify({ RATE_LIMIT: { enabled: false } }) };
+  vi.spyOn(console, "log").mockImplementation(() => undefined);
+  vi.spyOn(console, "warn").mockImplementation(() => undefined);
+  vi.spyOn(globalThis, "fetch").mockImplementation(async (input, init) => {
+    const request = new Request(input as RequestInfo, init as RequestInit);
+    if (request.method === "GET") {
+      onPing();
+      return new Response("pong");
+    }
+    sent.push(new URL(request.url).pathname);
+    return Response.json({ created: 1, data: [] });
+  });
+});
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await reset();
+});
+
+async function inFlight(): Promise<number> {
+  const { servers } = await registryOf(bindings as unknown as Env, null).preference(null);
+  return servers.reduce((sum, server) => sum + server.inFlight, 0);
+}
+
+function generation(signal: AbortSignal): Request {
+  const body = '{"prompt":"x"}';
+  return new Request("https://edge.example/v1/images/generations", {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      "content-length": String(body.length),
+      "cf-connecting-ip": "1.2.3.4",
+    },
+    body,
+    signal,
+  });
+}
+
+async function ask(signal: AbortSignal): Promise<Response> {
+  const ctx = createExecutionContext();
+  const answer = await handle(generation(signal), env, ctx);
+  await waitOnExecutionContext(ctx);
+  return answer;
+}
+
+test("a client that has left before anything was sent costs nothing, and its lease ends", async () => {
+  const client = new AbortController();
+  client.abort();
+  await ask(client.signal);
+  expect([sent, await inFlight()]).toEqual([[], 0]);
+});
+
+test("a client that leaves while its backend is being asked for a sign of life costs nothing either", async () => {
+  const client = new AbortController();
+  onPing = () => client.abort();
+  await ask(client.signal);
+  expect([sent, await inFlight()]).toEqual([[], 0]);
+});
+
+test("one that stays is served, and its lease ends", async () => {
+  expect((await ask(new AbortController().signal)).status).toBe(200);
+  expect([sent, await inFlight()]).toEqual([["/v1/images/generations"], 0]);
+});
+
+test("a registry that takes too long to pick is not waited for: the table serves, and the late lease is given back", async () => {
+  const real = registryOf(env, null);
+  const slow: Pick<BackendRegistryApi, "pick" | "settle" | "report"> = {
+    pick: async (request: PickRequest) => {
+      const reply = await real.pick(request);
+      await new Promise((resolve) => setTimeout(resolve, 3500));
+      return reply;
+    },
+    settle: (settlement) => real.settle(settlement),
+    report: (report) => real.report(report),
+  };
+  const namespace = { idFromName: (name: string) => name, get: () => slow };
+  env = { ...env, BACKEND_REGISTRY: namespace as unknown as DurableObjectNamespace };
+  const began = Date.now();
+  const answer = await ask(new AbortController().signal);
+  expect([answer.status, sent.length]).toEqual([200, 1]);
+  expect(Date.now() - began).toBeGreaterThan(2900);
+  expect(await inFlight()).toBe(0);
+});
