@@ -21,6 +21,8 @@ const rate = Number(process.env["SOAK_RATE"] ?? 300);
 const generationShare = 0.05;
 /** After the first minute the caches, pools and compiled code stand. */
 const warmUpMs = 60_000;
+/** Five hundred new clients are five hundred new objects, which cost this machine some tens of milliseconds each: they come slowly. */
+const rampMs = 30_000;
 const growthAllowed = 0.05;
 
 const config = {
@@ -83,8 +85,12 @@ async function soak(report: VerificationReport): Promise<void> {
   }));
   const system = await startSystem({ backends, config, logFile });
   try {
-    const load = new Load(system, { generations: rate * generationShare, cheap: rate * (1 - generationShare) });
     const pid = workerdPid(system);
+    const ramp = loadOf(system, rate / 6);
+    ramp.start();
+    await sleep(rampMs);
+    await ramp.stop(60_000);
+    const load = loadOf(system, rate);
     load.start();
     await sleep(warmUpMs);
     const warmMiB = residentMiB(pid);
@@ -94,11 +100,15 @@ async function soak(report: VerificationReport): Promise<void> {
     // Two reports' time: what isolates saw last is told by then.
     await sleep(3_000);
     memory(report, warmMiB, endMiB);
-    await books(report, system, load, await readLog(logFile));
+    await books(report, system, [ramp, load], await readLog(logFile));
   } finally {
     await system.stop();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function loadOf(system: EdgeSystem, perSecond: number): Load {
+  return new Load(system, { generations: perSecond * generationShare, cheap: perSecond * (1 - generationShare) });
 }
 
 function memory(report: VerificationReport, warmMiB: number, endMiB: number): void {
@@ -107,11 +117,18 @@ function memory(report: VerificationReport, warmMiB: number, endMiB: number): vo
   report.check("memory grows by less than 5 % after the first minute", growth < growthAllowed, measured);
 }
 
-async function books(report: VerificationReport, system: EdgeSystem, load: Load, logged: Logged): Promise<void> {
-  const all = [...load.cheap, ...load.generations];
+async function books(
+  report: VerificationReport,
+  system: EdgeSystem,
+  loads: readonly Load[],
+  logged: Logged,
+): Promise<void> {
+  const cheap = loads.flatMap((load) => load.cheap);
+  const generations = loads.flatMap((load) => load.generations);
+  const all = [...cheap, ...generations];
   const failed = all.filter((sent) => sent.status !== 200);
   report.note(
-    `${all.length} requests, ${load.generations.length} of them generations, at ${rate} a second for ${minutes} min`,
+    `${all.length} requests, ${generations.length} of them generations, at ${rate} a second for ${minutes} min`,
   );
   report.check("no request failed", failed.length === 0, JSON.stringify(failed.slice(0, 3)));
   const families = await metricsOf(system);
@@ -123,7 +140,7 @@ async function books(report: VerificationReport, system: EdgeSystem, load: Load,
     all.length,
     sumOf(families, "jimeng_edge_limiter_decisions_total", { decision: "admitted" }),
   );
-  const pings = load.cheap.filter((sent) => sent.what === "/ping").length;
+  const pings = cheap.filter((sent) => sent.what === "/ping").length;
   equal(
     "attempts at /ping in the log = at the backends",
     logged.attemptsAtPing,
@@ -136,7 +153,7 @@ async function books(report: VerificationReport, system: EdgeSystem, load: Load,
   );
   equal(
     "generations answered = submits counted by the backends",
-    load.generations.filter((sent) => sent.status === 200).length,
+    generations.filter((sent) => sent.status === 200).length,
     submits,
   );
   equal(
