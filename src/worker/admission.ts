@@ -13,7 +13,9 @@ export async function admitted(exchange: Exchange, route: Route): Promise<Respon
   const refusal = await limited(exchange, route, key.name);
   if (refusal !== null) return refused(exchange, refusal);
   // Counted first, so that guessing keys is limited like everything else.
-  return key.valid ? null : refused(exchange, keyMissing());
+  if (key.valid) return null;
+  exchange.reason = "api_key_invalid";
+  return refused(exchange, keyMissing());
 }
 
 interface ShownKey {

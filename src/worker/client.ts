@@ -54,6 +54,12 @@ export class ClientReader {
     return this.rules.clientKey === "ip" ? byAddress(place, request) : this.#byToken(place, request);
   }
 
+  /** By address alone: for the log of a request that nobody counted. */
+  seen(request: Request): Client {
+    const place = this.#place(request);
+    return place === null ? unknown : byAddress(place, request);
+  }
+
   #place(request: Request): Place | null {
     const selfHosted = this.#runtime === "self-hosted";
     const socket = selfHosted ? socketOf(request) : null;

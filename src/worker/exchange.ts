@@ -62,9 +62,13 @@ export function targetOf(url: string): Target {
 /** Region of the edge where nothing says where it is: another runtime than Cloudflare's. */
 const nowhere = "local";
 
+export function regionOf(request: Request): string {
+  const colo = (request.cf as { colo?: unknown } | undefined)?.colo;
+  return typeof colo === "string" && colo !== "" ? colo : nowhere;
+}
+
 export function begin(request: Request, edge: Edge, ctx: ExecutionContext): Exchange {
   const { protocol, host, path, query } = targetOf(request.url);
-  const colo = (request.cf as { colo?: unknown } | undefined)?.colo;
   edge.findings.counters.requests += 1;
   return {
     id: crypto.randomUUID(),
@@ -77,7 +81,7 @@ export function begin(request: Request, edge: Edge, ctx: ExecutionContext): Exch
     host,
     path,
     query,
-    region: typeof colo === "string" && colo !== "" ? colo : nowhere,
+    region: regionOf(request),
     client: null,
     apiKey: null,
     route: null,

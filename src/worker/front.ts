@@ -23,7 +23,6 @@ export function routed(exchange: Exchange): Front {
   }
   const own = ownResponse(exchange);
   if (own !== null) return { kind: "answered", response: own };
-  exchange.outcome = "rejected";
   if (match.kind === "not_found") return { kind: "answered", response: notFound(exchange) };
   return { kind: "answered", response: wrongMethod(exchange, match.allow) };
 }
@@ -39,6 +38,7 @@ function ownResponse(exchange: Exchange): Response | Promise<Response> | null {
 }
 
 function notFound(exchange: Exchange): Response {
+  exchange.outcome = "rejected";
   exchange.reason = "not_found";
   const message = `There is no route ${exchange.request.method} ${shortened(exchange.path)} here. The routes are those of the Jimeng API, under /v1, /token, /usage and /ping, and /health.`;
   return failureResponse({ code: "not_found", message });
@@ -47,6 +47,7 @@ function notFound(exchange: Exchange): Response {
 function wrongMethod(exchange: Exchange, allow: readonly string[]): Response {
   const allowed = allow.join(", ");
   if (exchange.request.method === "OPTIONS") return new Response(null, { status: 204, headers: { allow: allowed } });
+  exchange.outcome = "rejected";
   exchange.reason = "method_not_allowed";
   const message = `${shortened(exchange.path)} takes ${allowed}; this request's method is ${shortened(exchange.request.method)}.`;
   return failureResponse({ code: "method_not_allowed", message, headers: { allow: allowed } });

@@ -36,7 +36,8 @@ async function forwarded(exchange: Exchange, route: Route, upstream: Upstream): 
   } catch (error) {
     if (!(error instanceof BodyUnreadable)) throw error;
     exchange.outcome = "rejected";
-    const message = "The request's body ended before its declared length.";
+    exchange.reason = "body_unreadable";
+    const message = "The request's body could not be read to its end: it broke off, or its chunks are malformed.";
     return { response: failureResponse({ code: "body_unreadable", message }), verdict: "refused" };
   }
   try {

@@ -18,6 +18,27 @@ describe("a logged URL", () => {
       "/v1/models?api_key=***&page=2&Token=***&session_id=***",
     );
   });
+
+  it.each([
+    "/usage/%73ession/us-abc",
+    "/usage/session%2Fus-abc",
+    "//usage//session//us-abc",
+    "/Usage/Session/us-abc",
+    "/usage/session/x/usage/session/us-abc",
+  ])("hides it in %s, too, which no server takes but a slip may write", (path) => {
+    expect(loggedUrl(path, "")).toMatch(/~[0-9a-f]{16}$/);
+    expect(loggedUrl(path, "")).not.toContain("us-abc");
+  });
+
+  it("hides a parameter whose name is spelled with escapes, and leaves a broken escape as it is", () => {
+    expect(loggedUrl("/v1/models", "?%74oken=x&%=1&%zz%74oken")).toBe("/v1/models?%74oken=***&%=1&%zz%74oken");
+    expect(loggedUrl("/100%/a", "")).toBe("/100%/a");
+  });
+
+  it("is cut where it is long, so that a batch of them stays within what a database takes at once", () => {
+    expect(loggedUrl("/v1/models", `?${"a".repeat(60_000)}`)).toHaveLength(2049);
+    expect(loggedUrl(`/${"a".repeat(2046)}`, "")).toHaveLength(2047);
+  });
 });
 
 describe("a target", () => {

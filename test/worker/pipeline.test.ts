@@ -378,6 +378,27 @@ describe("a broken configuration", () => {
     expect(await told.text()).toContain("BACKEND_SERVERS");
     expect(error).toHaveBeenCalledTimes(1);
   });
+
+  test("is readable for a browser's page, named by its id, and in the log with each request", async () => {
+    vi.spyOn(console, "error").mockImplementation(() => undefined);
+    const broken = environment({ BACKEND_SERVERS: "not json" });
+    const page = { origin: "https://page.example" };
+    const asked = {
+      ...page,
+      "access-control-request-method": "POST",
+      "access-control-request-headers": "authorization",
+    };
+    expect((await ask("/v1/models", { method: "OPTIONS", headers: asked }, broken)).status).toBe(204);
+    const response = await ask("/v1/models?token=abc", { headers: page }, broken);
+    expect(response.headers.get("access-control-allow-origin")).toBe("*");
+    expect(response.headers.get("vary")).toBe("Origin");
+    expect(logged.map(({ method, status, url }) => [method, status, url])).toEqual([
+      ["OPTIONS", 204, "/v1/models"],
+      ["GET", 503, "/v1/models?token=***"],
+    ]);
+    expect(response.headers.get("x-request-id")).toBe(logged[1]?.id);
+    expect(logged[1]).toMatchObject({ outcome: "rejected", reason: "configuration_invalid" });
+  });
 });
 
 describe("/health", () => {
@@ -407,6 +428,40 @@ describe("the log line", () => {
     });
     expect(JSON.stringify(logged)).not.toContain("secret-sid");
     expect(JSON.stringify(logged)).not.toContain("abc");
+  });
+});
+
+describe("the log line of a request that reaches nobody", () => {
+  const from = { headers: { "cf-connecting-ip": "198.51.100.44" } };
+  const options = { ...from, method: "OPTIONS" };
+  const keyed = environment({ API_KEYS: { team: { key: "k".repeat(24) } } });
+  const broken = { ...generation, body: new ReadableStream({ start: (stream) => stream.error(new Error("broken")) }) };
+
+  test("says from where it came and what became of it", async () => {
+    const cases = [
+      ["/nowhere", from, unlimited, 404, "rejected", "not_found"],
+      ["/v1/models", { ...from, method: "DELETE" }, unlimited, 405, "rejected", "method_not_allowed"],
+      ["/v1/models", options, unlimited, 204, "own", null],
+      ["/health", from, unlimited, 200, "own", null],
+      ["/ping", from, keyed, 401, "rejected", "api_key_invalid"],
+    ] as const;
+    await Promise.all(cases.map(([path, init, env]) => ask(path, init, env)));
+    const lines = logged.map(({ url, client_ip, status, outcome, reason }) => [
+      url,
+      client_ip,
+      status,
+      outcome,
+      reason,
+    ]);
+    expect(lines.toSorted()).toEqual(
+      cases.map(([path, , , ...became]) => [path, "198.51.100.44", ...became]).toSorted(),
+    );
+  });
+
+  test("names a body that broke off", async () => {
+    const response = await ask("/v1/images/generations", broken);
+    expect([response.status, await failureOf(response)]).toEqual([400, "body_unreadable"]);
+    expect(logged).toEqual([expect.objectContaining({ outcome: "rejected", reason: "body_unreadable" })]);
   });
 });
 

@@ -1,5 +1,7 @@
 /** The log line of a request, once its answer's headers are known. */
+import { regionOf, targetOf } from "../exchange.ts";
 import type { Exchange } from "../exchange.ts";
+import { consoleSink } from "./console.ts";
 import type { LogEntry } from "./entry.ts";
 import { isWanted } from "./sinks.ts";
 import { loggedUrl } from "./url.ts";
@@ -17,7 +19,8 @@ export function logged(exchange: Exchange, response: Response): void {
 }
 
 function entryOf(exchange: Exchange, response: Response): LogEntry {
-  const { request, client } = exchange;
+  const { request, edge } = exchange;
+  const client = exchange.client ?? edge.clients.seen(request);
   return {
     id: exchange.id,
     timestamp: new Date(exchange.startedMs).toISOString(),
@@ -26,16 +29,49 @@ function entryOf(exchange: Exchange, response: Response): LogEntry {
     route: exchange.route?.id ?? null,
     status: response.status,
     latency: Date.now() - exchange.startedMs,
-    client_ip: client?.address ?? null,
-    client_key: client?.key ?? null,
+    client_ip: client.address,
+    client_key: client.key,
     api_key: exchange.apiKey,
     limit_reported: exchange.limitReported,
     backend: exchange.backend,
     attempts: exchange.attempts,
-    user_agent: request.headers.get("user-agent")?.slice(0, userAgentLength) ?? null,
+    user_agent: userAgentOf(request),
     cache: exchange.cacheStatus,
     outcome: exchange.outcome,
     reason: exchange.reason,
     region: exchange.region,
   };
+}
+
+function userAgentOf(request: Request): string | null {
+  return request.headers.get("user-agent")?.slice(0, userAgentLength) ?? null;
+}
+
+/** Of a request that a broken configuration left unserved: nobody knows which sinks are wanted, nor whose word on the client counts. */
+export function loggedUnserved(
+  request: Request,
+  { id, startedMs, status }: { readonly id: string; readonly startedMs: number; readonly status: number },
+): void {
+  const { path, query } = targetOf(request.url);
+  const entry: LogEntry = {
+    id,
+    timestamp: new Date(startedMs).toISOString(),
+    method: request.method,
+    url: loggedUrl(path, query),
+    route: null,
+    status,
+    latency: Date.now() - startedMs,
+    client_ip: null,
+    client_key: null,
+    api_key: null,
+    limit_reported: false,
+    backend: null,
+    attempts: 0,
+    user_agent: userAgentOf(request),
+    cache: null,
+    outcome: "rejected",
+    reason: "configuration_invalid",
+    region: regionOf(request),
+  };
+  consoleSink.write(entry, () => undefined);
 }

@@ -3,8 +3,11 @@
 /** Query parameters of these names hold credentials, whoever reads them. */
 const secretName = /token|key|secret|auth|password|session|signature|sid/i;
 
-/** `/usage/session/:id`: the id may be a pasted credential. */
-const sessionPath = /^(.*\/usage\/session\/)([^/?]+)(.*)$/;
+/** `/usage/session/:id`: the id may be a pasted credential, also where a slip makes the path one that is not served. */
+const sessionId = /(\/usage\/+session\/+)([^/?]+)/gi;
+
+/** A URL is the client's to choose, and a batch of rows must fit into what a database takes at once. */
+const longestUrl = 2048;
 
 /**
  * A hash short enough to read and long enough to find a session again; FNV-1a, 64 bits. It hides the id from a reader
@@ -16,19 +19,31 @@ function shortHash(text: string): string {
   return hash.toString(16).padStart(16, "0");
 }
 
-/** Path and query, with session ids hashed and secret parameters' values replaced. */
+/** Path and query, with session ids hashed, secret parameters' values replaced, and cut where they are long. */
 export function loggedUrl(path: string, query: string): string {
-  let shown = path;
-  const session = path.includes("/usage/session/") ? sessionPath.exec(path) : null;
-  if (session !== null) shown = `${session[1]}~${shortHash(session[2] ?? "")}${session[3]}`;
-  if (query === "") return shown;
-  const parameters = query
-    .slice(1)
-    .split("&")
-    .map((parameter) => {
-      const equals = parameter.indexOf("=");
-      const name = equals < 0 ? parameter : parameter.slice(0, equals);
-      return equals >= 0 && secretName.test(name) ? `${name}=***` : parameter;
-    });
-  return `${shown}?${parameters.join("&")}`;
+  const shown =
+    withoutSession(path) + (query === "" ? "" : `?${query.slice(1).split("&").map(withoutSecret).join("&")}`);
+  return shown.length <= longestUrl ? shown : `${shown.slice(0, longestUrl)}…`;
+}
+
+function withoutSession(path: string): string {
+  const plain = path.includes("%") ? decoded(path) : path;
+  const shown = plain.replace(sessionId, (_, before: string, id: string) => `${before}~${shortHash(id)}`);
+  return shown === plain ? path : shown;
+}
+
+function withoutSecret(parameter: string): string {
+  const equals = parameter.indexOf("=");
+  if (equals < 0) return parameter;
+  const name = parameter.slice(0, equals);
+  return secretName.test(name.includes("%") ? decoded(name) : name) ? `${name}=***` : parameter;
+}
+
+/** What a server will read; a text that is not properly encoded stands as it is. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
