@@ -93,11 +93,11 @@ export const scenarios = {
     rttMs: 1,
     hopMs: 1,
     routeClass: "generate",
-    discipline: { kind: "sharing", cores: 10 },
+    discipline: { kind: "sharing", cores: 8 },
     work: truncatedNormal(70),
     timeoutMs: 5 * second,
-    warmupMs: 2 * second,
-    measuredMs: 2 * second,
+    warmupMs: 1.5 * second,
+    measuredMs: 1.5 * second,
     happens: sharedMachines,
   },
   "small-fleet": {
@@ -116,7 +116,7 @@ export const scenarios = {
     warmupMs: 2 * 60 * minute,
     measuredMs: null,
     requests: 20_000,
-    tickMs: 10 * second,
+    tickMs: 10 * minute,
   },
   "slow-backend": faulty("one ten times slower for 30 s", {
     happens: ({ timeline, servers }) => during(timeline, 30 * second, (on) => (servers[0]!.speed = on ? 0.1 : 1)),

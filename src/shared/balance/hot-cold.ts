@@ -5,7 +5,8 @@
  * Prequal's latency is that seen at the present number in flight. We keep one figure a backend, so it is scaled by the queue;
  * as it stands it would shun an idle backend for what it took when it was crowded.
  */
-import { expectedLatencyMs } from "./load-score.ts";
+import { levelEquals } from "./least-loaded.ts";
+import { expectedLatencyMs, requestLoad } from "./load-score.ts";
 import { effectiveWeight, type Member } from "./member.ts";
 import { sortByScore } from "./ordering.ts";
 import type { Policy, RankContext } from "./policy.ts";
@@ -25,13 +26,12 @@ export const hotCold: Policy = {
   rank<M extends Member>(members: M[], context: RankContext): number {
     const busyness = members.map((member) => member.inFlight / effectiveWeight(member));
     const threshold = quantile(busyness, hotQuantile);
+    const latencies = members.map((member) => expectedLatencyMs(member, context));
     const scores = members.map((member, index) =>
-      busyness[index]! > threshold
-        ? hotBase * (1 + busyness[index]!)
-        : expectedLatencyMs(member, context) * (member.inFlight + 1),
+      busyness[index]! > threshold ? hotBase * (1 + busyness[index]!) : latencies[index]! * requestLoad(member),
     );
-    const best = scores.reduce((least, score) => Math.min(least, score), Infinity);
-    for (const [index, score] of scores.entries()) if (score <= best * latencyTolerance) scores[index] = best;
+    const best = scores.indexOf(Math.min(...scores));
+    levelEquals(members, latencies, scores, best, latencyTolerance);
     return sortByScore(members, scores, context.turns);
   },
 };

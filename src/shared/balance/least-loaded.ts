@@ -40,7 +40,7 @@ export function leastLoaded(
 }
 
 /** Gives every equal of the best the best's load, so that turns decide among them. */
-function levelEquals(
+export function levelEquals(
   members: readonly Member[],
   costs: readonly number[],
   loads: number[],
