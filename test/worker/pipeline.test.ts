@@ -446,16 +446,10 @@ describe("the log line of a request that reaches nobody", () => {
       ["/ping", from, keyed, 401, "rejected", "api_key_invalid"],
     ] as const;
     await Promise.all(cases.map(([path, init, env]) => ask(path, init, env)));
-    const lines = logged.map(({ url, client_ip, status, outcome, reason }) => [
-      url,
-      client_ip,
-      status,
-      outcome,
-      reason,
-    ]);
-    expect(lines.toSorted()).toEqual(
-      cases.map(([path, , , ...became]) => [path, "198.51.100.44", ...became]).toSorted(),
-    );
+    const lines = logged.map(({ url, status, outcome, reason }) => [url, status, outcome, reason]);
+    const wanted = cases.map(([path, , , status, outcome, reason]) => [path, status, outcome, reason]);
+    expect(lines.toSorted()).toEqual(wanted.toSorted());
+    expect(new Set(logged.map(({ client_ip }) => client_ip))).toEqual(new Set(["198.51.100.44"]));
   });
 
   test("names a body that broke off", async () => {
