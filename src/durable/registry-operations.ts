@@ -244,9 +244,9 @@ function unknown(fleet: Fleet): ChangeRefusal {
 
 /** A name or URL that is taken is no mistake of form: it contradicts what there is. */
 function taken(faults: readonly { readonly field: string; readonly allowed: string }[]): ChangeRefusal | null {
-  const clash = faults.find(({ allowed }) => allowed.endsWith("that no other backend has"));
-  if (clash === undefined || faults.length > 1) return null;
-  return { kind: "conflict", message: `Another backend has this ${clash.field}; GET /api/backends shows which.` };
+  if (!faults.every(({ allowed }) => allowed.endsWith("that no other backend has"))) return null;
+  const fields = faults.map(({ field }) => field).join(" and ");
+  return { kind: "conflict", message: `Another backend has this ${fields}; GET /api/backends shows which.` };
 }
 
 function configsOf(fleet: Fleet): readonly BackendConfig[] {

@@ -54,21 +54,24 @@ const words = [
 ]; // prettier-ignore
 
 /** Keys of clients, which a pattern alone hardly tells from other words. */
-const keys = ["203.0.113.9", "2001:db8::1", "token:none", "key:bob", "operator:203.0.113.9"];
+export const clientKeys = ["203.0.113.9", "2001:db8::1", "token:none", "key:bob", "operator:203.0.113.9"];
 
 const word = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom(...words) },
   { weight: 1, arbitrary: fc.string({ maxLength: 40 }) },
 );
 
+const urls = fc.integer({ min: 9110, max: 9400 }).map((port) => `http://127.0.0.1:${port}`);
+
 /** Mostly one that the pattern takes. */
 function wordsLike(schema: Schema): fc.Arbitrary<string> {
   const pattern = schema["pattern"];
   if (typeof pattern !== "string") return word;
   const description = String(schema["description"]);
+  if (pattern.startsWith("^https?")) return mostly(urls, word);
   if (description.startsWith("As in GET /api/backends")) return mostly(fc.constantFrom("a", "b", "c", "nobody"), word);
   const right = description.startsWith("A client:")
-    ? keys
+    ? clientKeys
     : words.filter((candidate) => new RegExp(pattern, "u").test(candidate));
   return right.length === 0 ? word : mostly(fc.constantFrom(...right), word);
 }
