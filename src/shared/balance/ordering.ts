@@ -2,35 +2,64 @@
 import type { Member } from "./member.ts";
 import { turnOf, type Turns } from "./turns.ts";
 
+/** So many places are put in order. Nobody tries more candidates than this, and the rest of a large pool needs no sorting. */
+export const orderedPlaces = 16;
+
 /**
- * Sorts `members` in place by ascending score, then by turn, then by name, so that the order they came in never matters.
- * `scores` runs parallel and is sorted along. An insertion sort: a tier is small.
+ * Sorts `members` in place by ascending score, then by turn, then by name, so that the order they came in never matters: the first
+ * `orderedPlaces` exactly, the others behind them in any order but with the equals of the first in front. `scores` runs
+ * parallel and is sorted along.
  * @returns how many share the lowest score.
  */
 export function sortByScore<M extends Member>(members: M[], scores: number[], turns: Turns): number {
-  const claims = members.map((member) => turnOf(turns, member));
+  const claims: number[] = [];
+  for (const member of members) claims.push(turnOf(turns, member));
+  const columns: Columns<M> = { members, scores, claims };
   for (let index = 1; index < members.length; index += 1) {
-    const member = members[index]!;
-    const score = scores[index]!;
-    const claim = claims[index]!;
-    let slot = index - 1;
-    while (slot >= 0 && comesAfter(members[slot]!, scores[slot]!, claims[slot]!, member, score, claim)) {
-      members[slot + 1] = members[slot]!;
-      scores[slot + 1] = scores[slot]!;
-      claims[slot + 1] = claims[slot]!;
-      slot -= 1;
-    }
-    members[slot + 1] = member;
-    scores[slot + 1] = score;
-    claims[slot + 1] = claim;
+    const last = Math.min(index, orderedPlaces) - 1;
+    if (!comesAfter(columns, last, index)) continue;
+    insert(columns, index, last);
   }
-  let equals = 1;
-  while (equals < members.length && scores[equals] === scores[0]) equals += 1;
-  return equals;
+  return gatherEquals(columns);
 }
 
-function comesAfter(a: Member, scoreA: number, claimA: number, b: Member, scoreB: number, claimB: number): boolean {
-  if (scoreA !== scoreB) return scoreA > scoreB;
-  if (claimA !== claimB) return claimA < claimB;
-  return a.name > b.name;
+interface Columns<M> {
+  readonly members: M[];
+  readonly scores: number[];
+  readonly claims: number[];
+}
+
+function comesAfter<M extends Member>({ members, scores, claims }: Columns<M>, one: number, other: number): boolean {
+  if (scores[one] !== scores[other]) return scores[one]! > scores[other]!;
+  if (claims[one] !== claims[other]) return claims[one]! < claims[other]!;
+  return members[one]!.name > members[other]!.name;
+}
+
+/** Moves `index` to its place at or before `last`; the one that stood at `last` takes the place that became free. */
+function insert<M extends Member>(columns: Columns<M>, index: number, last: number): void {
+  swap(columns, index, last);
+  for (let slot = last; slot > 0 && comesAfter(columns, slot - 1, slot); slot -= 1) swap(columns, slot - 1, slot);
+}
+
+function swap<M>({ members, scores, claims }: Columns<M>, one: number, other: number): void {
+  const member = members[one]!;
+  members[one] = members[other]!;
+  members[other] = member;
+  const score = scores[one]!;
+  scores[one] = scores[other]!;
+  scores[other] = score;
+  const claim = claims[one]!;
+  claims[one] = claims[other]!;
+  claims[other] = claim;
+}
+
+function gatherEquals<M extends Member>(columns: Columns<M>): number {
+  const { scores } = columns;
+  let equals = 0;
+  for (let index = 0; index < scores.length; index += 1) {
+    if (scores[index] !== scores[0]) continue;
+    if (index !== equals) swap(columns, index, equals);
+    equals += 1;
+  }
+  return equals;
 }

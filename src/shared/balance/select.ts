@@ -25,7 +25,7 @@ export interface SelectRequest {
 export type Selection<M extends Member> =
   | {
       readonly kind: "candidates";
-      /** The pick, then every other backend that may be tried, best first. Never empty. */
+      /** The pick, then every other backend that may be tried, best first (exactly so for the first 16 of a pool). Never empty. */
       readonly ordered: readonly M[];
     }
   | { readonly kind: "none"; readonly reason: Exclude<PickRefusal, "task_home_gone"> };
