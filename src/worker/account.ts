@@ -44,6 +44,7 @@ function localAccount({ edge, waitUntil, region, routeClass }: Accounting): Acco
       const { outcome, latencyMs, learned } = result;
       edge.findings.note(backend, routeClass, outcome, latencyMs, bytes, learned);
       const nowMs = Date.now();
+      edge.table.heard(backend, outcome, nowMs);
       edge.reportSoon(region, waitUntil, nowMs);
       if (outcome.kind === "backend_fault") edge.reportUrgently(region, waitUntil, nowMs);
     },

@@ -11,7 +11,7 @@ import { readApiKeyGate } from "./api-keys.ts";
 import type { ApiKeyGate } from "./api-keys.ts";
 import { BlockMemory } from "./block-memory.ts";
 import { ClientReader } from "./client.ts";
-import { createSelectionMemory } from "../shared/balance/select.ts";
+import { createSelectionMemory, forgetBackends } from "../shared/balance/select.ts";
 import { compileRoutes } from "../shared/jimeng/routes.ts";
 import type { RouteTable } from "../shared/jimeng/routes.ts";
 import { openCache } from "./cache.ts";
@@ -60,7 +60,7 @@ export class Edge {
     this.env = env;
     this.config = config;
     this.routes = compileRoutes(config);
-    this.table = new LocalTable(tableOfConfiguration(config.BACKENDS));
+    this.table = new LocalTable(tableOfConfiguration(config.BACKENDS), config.RETRY);
     this.sinks = openSinks(env, (event, error) => this.warnOncePerMinute(event, error));
     this.secretHeaders = headersByName(config);
     this.clients = new ClientReader(config);
@@ -147,6 +147,7 @@ export class Edge {
 
   #adopt(table: RoutingTable, source: "registry" | "kv", nowMs: number, told: Readonly<Record<string, number>>): void {
     this.table.adopt(table, source, nowMs, told);
+    forgetBackends(this.selection, (name) => this.table.has(name));
     if (table.overrides.version === this.#overridesVersion) return;
     const reading = applyOverrides(sourceOf(this.env), table.overrides.values);
     if (!reading.ok) return;

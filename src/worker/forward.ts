@@ -57,6 +57,7 @@ export async function forward(journey: Journey): Promise<Forwarded> {
   const account = accountFor({ edge, waitUntil, region, routeClass: journey.routeClass }, journey.leaseId);
   const deadlineMs = Date.now() + totalMs(journey);
   const tried = new Set<string>();
+  edge.table.requested(exchange.startedMs);
   let backend = candidates[0] as PickedBackend;
   for (let made = 1; ; made += 1) {
     const alive = await firstAlive(journey, account, backend, tried);
@@ -264,14 +265,10 @@ function attemptsOf(exchange: Exchange, most: number): number {
   return already > 0 ? Math.max(1, most - already) : most;
 }
 
-/** The fleet-wide budget's share of this isolate; where isolates are many it is a fraction, and drawn for. */
+/** Within the fleet-wide budget. */
 async function mayRetry({ edge, region, waitUntil }: Exchange): Promise<boolean> {
   if (edge.table.retryAllowance < 1) await edge.freshen(region, waitUntil, Date.now());
-  const { retryAllowance } = edge.table;
-  if (retryAllowance > 0 && (retryAllowance >= 1 || Math.random() < retryAllowance)) {
-    edge.table.retryAllowance = Math.max(0, retryAllowance - 1);
-    return true;
-  }
+  if (edge.table.takeRetry(Date.now(), Math.random())) return true;
   edge.findings.counters.retriesDenied += 1;
   return false;
 }

@@ -104,7 +104,8 @@ export function pickFromTable(exchange: Exchange, route: Route, routeClass: Rout
   const now = { nowMs: exchange.startedMs, rng: Math.random };
   const choice = select(edge.table.members, request, edge.config.BALANCE, edge.selection, now);
   if (choice.kind === "none") return { kind: "refused", failure: refusal(choice.reason, route, model, 1) };
-  const candidates = choice.ordered.map((member) => ({
+  const ordered = edge.table.reachableFirst(choice.ordered, exchange.startedMs);
+  const candidates = ordered.map((member) => ({
     name: member.name,
     url: member.url,
     dialect: member.dialect,

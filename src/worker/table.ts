@@ -1,8 +1,11 @@
 /** The routing table that this isolate holds, and the members it picks among. */
-import type { BackendConfig } from "../shared/config/config.ts";
+import type { BackendConfig, RetryConfig } from "../shared/config/config.ts";
+import { defaults } from "../shared/config/defaults.ts";
 import type { RoutingTable, TableBackend } from "../shared/contract.ts";
 import { liveBackend, nothingLearned } from "../shared/fleet/backend.ts";
 import { tableBackend } from "../shared/fleet/table.ts";
+import type { Outcome } from "../shared/outcome.ts";
+import { RetryBudget } from "../shared/retry/budget.ts";
 
 /** Younger than this, the table is used as it is. */
 export const freshMs = 2000;
@@ -12,6 +15,13 @@ export const refreshFromMs = 1500;
 export const refreshPatienceMs = 250;
 /** Without the registry the last table serves for so long before KV's is asked. */
 export const serveStaleMs = 30_000;
+
+/** So many transport failures in a row, and nothing else heard, and this isolate asks the others first. */
+const avoidAfter = 3;
+/** Then one request in so long finds out whether it is back; the registry's word comes sooner, where it can be heard. */
+const avoidMs = 1000;
+/** An older table's share of the fleet-wide budget is spent: the registry can't be reached, and the isolate counts for itself. */
+const ownBudgetFromMs = 5000;
 
 export type TableSource = "registry" | "kv" | "configuration";
 
@@ -40,8 +50,11 @@ export class LocalTable {
   retryAllowance: number;
   readonly #open = new Map<string, number>();
   readonly #byName = new Map<string, EdgeMember>();
+  readonly #failing = new Map<string, { count: number; untilMs: number }>();
+  readonly #ownBudget: RetryBudget;
 
-  constructor(table: RoutingTable) {
+  constructor(table: RoutingTable, retry: Pick<RetryConfig, "budgetRatio" | "budgetPerSecond"> = defaults.RETRY) {
+    this.#ownBudget = new RetryBudget(retry);
     this.table = table;
     this.members = [];
     this.retryAllowance = table.retryAllowance;
@@ -63,12 +76,80 @@ export class LocalTable {
     });
   }
 
+  has(backend: string): boolean {
+    return this.#byName.has(backend);
+  }
+
   confirm(nowMs: number): void {
     this.confirmedMs = nowMs;
   }
 
   ageMs(nowMs: number): number {
     return nowMs - this.confirmedMs;
+  }
+
+  // ── What this isolate has seen for itself ─────────────────────────────────────────────────────
+
+  /** How an attempt ended, as far as it shows whether the backend can be reached at all. */
+  heard(backend: string, outcome: Outcome, nowMs: number): void {
+    if (outcome.kind !== "backend_fault" || !outcome.seenByProbe) {
+      if (outcome.kind !== "aborted") this.#failing.delete(backend);
+      return;
+    }
+    const failing = this.#failing.get(backend) ?? { count: 0, untilMs: 0 };
+    failing.count += 1;
+    if (failing.count >= avoidAfter) failing.untilMs = nowMs + avoidMs;
+    this.#failing.set(backend, failing);
+  }
+
+  /**
+   * The candidates with those last that fail before this isolate's eyes. It acts at once, and where the registry can't be
+   * reached it is all there is: a dead backend must not cost a retry with every request that is picked for it.
+   */
+  reachableFirst<Named extends { readonly name: string }>(
+    candidates: readonly Named[],
+    nowMs: number,
+  ): readonly Named[] {
+    if (this.#failing.size === 0) return candidates;
+    const [first, ...others] = candidates as readonly [Named, ...Named[]];
+    if (!this.#fails(first) || this.#isDue(first, nowMs)) return [first, ...this.#failingLast(others)];
+    return this.#failingLast(candidates);
+  }
+
+  #failingLast<Named extends { readonly name: string }>(candidates: readonly Named[]): Named[] {
+    const reachable = candidates.filter((candidate) => !this.#fails(candidate));
+    return [...reachable, ...candidates.filter((candidate) => this.#fails(candidate))];
+  }
+
+  #fails({ name }: { readonly name: string }): boolean {
+    return (this.#failing.get(name)?.count ?? 0) >= avoidAfter;
+  }
+
+  /** Whether this request finds out if it is back; until its answer is there the others still keep away. */
+  #isDue({ name }: { readonly name: string }, nowMs: number): boolean {
+    const failing = this.#failing.get(name);
+    if (failing === undefined || nowMs < failing.untilMs) return false;
+    failing.untilMs = nowMs + avoidMs;
+    return true;
+  }
+
+  /** A first attempt is made. */
+  requested(nowMs: number): void {
+    this.#ownBudget.record(1, 0, nowMs);
+  }
+
+  /** Takes one retry from the share of the fleet's budget, or from a budget of its own while the registry is silent. */
+  takeRetry(nowMs: number, chance: number): boolean {
+    const share = this.retryAllowance;
+    // Where isolates are many a share is a fraction, and drawn for.
+    if (share > 0 && (share >= 1 || chance < share)) {
+      this.retryAllowance = Math.max(0, share - 1);
+      this.#ownBudget.record(0, 1, nowMs);
+      return true;
+    }
+    if (this.ageMs(nowMs) < ownBudgetFromMs || this.#ownBudget.available(nowMs) < 1) return false;
+    this.#ownBudget.record(0, 1, nowMs);
+    return true;
   }
 
   opened(backend: string): void {

@@ -9,7 +9,7 @@ beforeAll(async () => {
   system = await startSystem({
     backends: [{ name: "one" }],
     config: {
-      WATCH: { renew: 1, lostAfter: 4, interval: 1, leaseExpiry: 3 },
+      WATCH: { renew: 1, lostAfter: 3, interval: 1, leaseExpiry: 2 },
       HEALTH_CHECK: { timeout: 1, retries: 1, unhealthyInterval: 1 },
     },
   });
@@ -34,8 +34,8 @@ async function frozenFor(ms: number, work: () => Promise<Response>): Promise<Res
 }
 
 it("renewals keep a lease alive beyond its expiry", async () => {
-  const answer = system.post("/v1/images/generations", { prompt: "[[delay=5000]] long" });
-  await sleep(4500);
+  const answer = system.post("/v1/images/generations", { prompt: "[[delay=3200]] long" });
+  await sleep(2800);
   expect(await inFlight(system)).toBe(1);
   expect((await answer).status).toBe(200);
   await everyLeaseEnds(system);
@@ -43,7 +43,7 @@ it("renewals keep a lease alive beyond its expiry", async () => {
 
 it("a generation on a server that freezes and returns is answered", async () => {
   const prompt = "[[delay=600]] returns";
-  const answer = await frozenFor(2500, () => system.post("/v1/images/generations", { prompt }));
+  const answer = await frozenFor(1500, () => system.post("/v1/images/generations", { prompt }));
   expect(answer.status).toBe(200);
   expect(await backend().submits(prompt)).toHaveLength(1);
   await everyLeaseEnds(system);
