@@ -3,16 +3,31 @@ import type { Route } from "../shared/route.ts";
 import { admit } from "./admit.ts";
 import type { AdmitVerdict } from "./admit.ts";
 import type { ApiKeyGate } from "./api-keys.ts";
+import type { Client } from "./client.ts";
 import type { Exchange } from "./exchange.ts";
 import { failureResponse } from "./failure.ts";
 
-/** null: admitted; otherwise the answer that the client gets. */
-export async function admitted(exchange: Exchange, route: Route): Promise<Response | null> {
-  const key = exchange.edge.apiKeys === null ? noKeyAsked : await keyShown(exchange, exchange.edge.apiKeys);
+/** null: none. */
+type RefusalResponse = Response | null;
+
+/** null: admitted; otherwise the answer that the client gets. At once where neither a key nor the limiter is asked. */
+export function admitted(exchange: Exchange, route: Route): RefusalResponse | Promise<RefusalResponse> {
+  const { apiKeys } = exchange.edge;
+  if (apiKeys === null) return judged(exchange, route, noKeyAsked);
+  return keyShown(exchange, apiKeys).then((key) => judged(exchange, route, key));
+}
+
+/** Counted first, so that guessing keys is limited like everything else. */
+function judged(exchange: Exchange, route: Route, key: ShownKey): RefusalResponse | Promise<RefusalResponse> {
   exchange.apiKey = key.name;
-  const refusal = await limited(exchange, route, key.name);
+  const refusal = limited(exchange, route, key.name);
+  return refusal instanceof Promise
+    ? refusal.then((late) => checked(exchange, key, late))
+    : checked(exchange, key, refusal);
+}
+
+function checked(exchange: Exchange, key: ShownKey, refusal: RefusalResponse): RefusalResponse {
   if (refusal !== null) return refused(exchange, refusal);
-  // Counted first, so that guessing keys is limited like everything else.
   if (key.valid) return null;
   exchange.reason = "api_key_invalid";
   return refused(exchange, keyMissing());
@@ -33,13 +48,21 @@ async function keyShown(exchange: Exchange, gate: ApiKeyGate): Promise<ShownKey>
   return { valid: true, name: verdict.name };
 }
 
-async function limited(exchange: Exchange, route: Route, keyName: string | null): Promise<Response | null> {
-  const { edge, request } = exchange;
-  const read = edge.clients.read(request, keyName);
-  const client = read instanceof Promise ? await read : read;
+function limited(exchange: Exchange, route: Route, keyName: string | null): RefusalResponse | Promise<RefusalResponse> {
+  const client = exchange.edge.clients.read(exchange.request, keyName);
+  return client instanceof Promise
+    ? client.then((late) => counted(exchange, route, late))
+    : counted(exchange, route, client);
+}
+
+function counted(exchange: Exchange, route: Route, client: Client): RefusalResponse | Promise<RefusalResponse> {
+  const { edge } = exchange;
   exchange.client = client;
-  const asked = admit(edge.admitContext, edge.clients.rules, client, route.class);
-  const verdict = asked instanceof Promise ? await asked : asked;
+  const verdict = admit(edge.admitContext, edge.clients.rules, client, route.class);
+  return verdict instanceof Promise ? verdict.then((late) => settled(exchange, late)) : settled(exchange, verdict);
+}
+
+function settled(exchange: Exchange, verdict: AdmitVerdict): RefusalResponse {
   if (verdict.kind !== "admitted") return refusalOf(exchange, verdict);
   exchange.limitHeaders = verdict.headers;
   exchange.limitReported = verdict.reported;

@@ -14,7 +14,7 @@ import type { Outcome } from "../shared/outcome.ts";
 import { aborted } from "../shared/outcome.ts";
 import type { RouteClass } from "../shared/route.ts";
 import { keptBodyBytes, readPrefix } from "./body.ts";
-import type { Room } from "./buffer.ts";
+import { Room, uncountedBytes } from "./buffer.ts";
 import type { FailureCode } from "./failure.ts";
 
 /** A JSON body that may be an error; a larger one is pictures. */
@@ -185,6 +185,7 @@ async function bodyOf(method: string, response: Response): Promise<Heard> {
   if (length > keptBodyBytes) return through;
   // Of unknown length and not JSON: a download, passed as it comes.
   if (!isJson && Number.isNaN(length) && status < 400) return through;
+  if (encoding === null && length <= uncountedBytes) return readWhole(response, isJson);
   return read(body, isJson);
 }
 
@@ -197,9 +198,18 @@ function isDecoded(encoding: string): boolean {
   return /^(?:gzip|br)$/i.test(encoding.trim());
 }
 
+/** Small and of known length: one step of the runtime, not one for each chunk and one for the end. */
+async function readWhole(response: Response, isJson: boolean): Promise<Heard> {
+  return lookedAt(new Uint8Array(await response.arrayBuffer()), new Room(), isJson);
+}
+
 async function read(stream: ReadableStream<Uint8Array>, isJson: boolean): Promise<Heard> {
   const { bytes, rest, room } = await readPrefix(stream, keptBodyBytes);
   if (rest !== null) return { body: { kind: "continued", bytes, rest, room }, state: "unread" };
+  return lookedAt(bytes, room, isJson);
+}
+
+function lookedAt(bytes: Uint8Array, room: Room, isJson: boolean): Heard {
   const json = isJson ? possibleError(bytes) : null;
   return { body: { kind: "bytes", bytes, json, room }, state: isJson && isTorn(bytes) ? "cut" : "complete" };
 }

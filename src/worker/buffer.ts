@@ -3,7 +3,7 @@
 export const sharedBytes = 32 * 1_048_576;
 
 /** Bodies below this are not counted: the objects around them weigh as much. */
-const uncountedBytes = 16_384;
+export const uncountedBytes = 16_384;
 
 /** Longer than any request may last: whoever holds room for so long was torn down without a chance to give it back. */
 const forgottenMs = 2 * 3_600_000;

@@ -9,8 +9,9 @@ export { OperationsLedger } from "../durable/operations-ledger.ts";
 export { RateLimiter } from "../durable/rate-limiter.ts";
 
 export default {
-  fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+  fetch(request: Request, env: Env, ctx: ExecutionContext): Response | Promise<Response> {
     const done = handle(request, env, ctx);
+    if (!(done instanceof Promise)) return done;
     // A reset connection ends the handler; what runs in waitUntil is not ended with it.
     ctx.waitUntil(
       done.then(

@@ -16,31 +16,47 @@ import { logged } from "./log/request.ts";
 import { finished } from "./respond.ts";
 import type { Route } from "../shared/route.ts";
 
-export async function handle(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+/** At once where nothing must be waited for: a client that is known to be blocked costs no promise. */
+export function handle(request: Request, env: Env, ctx: ExecutionContext): Response | Promise<Response> {
   const reading = edgeOf(env);
   if (!reading.ok) return misconfigured(request, env, reading.faults);
   const exchange = begin(request, reading.edge, ctx);
-  const response = finished(exchange, await answered(exchange));
+  const answer = answered(exchange);
+  if (answer instanceof Promise) return answer.then((response) => concluded(exchange, response));
+  return concluded(exchange, answer);
+}
+
+function concluded(exchange: Exchange, answer: Response): Response {
+  const response = finished(exchange, answer);
   logged(exchange, response);
   return response;
 }
 
-async function answered(exchange: Exchange): Promise<Response> {
+function answered(exchange: Exchange): Response | Promise<Response> {
   try {
-    if (isPreflight(exchange.request)) return preflightResponse(exchange.request, exchange.edge.config.CORS);
-    const front = routed(exchange);
-    if (front.kind === "answered") return await front.response;
-    const refusal = await admitted(exchange, front.route);
-    if (refusal !== null) return refusal;
-    return await through(exchange, front.route);
+    const answer = taken(exchange);
+    return answer instanceof Promise ? answer.catch((error: unknown) => failed(exchange, error)) : answer;
   } catch (error) {
-    exchange.reason = "internal_error";
-    exchange.edge.warnOncePerMinute("internal_error", error);
-    return failureResponse({
-      code: "internal_error",
-      message: "The edge failed on this request; its operator's log says why.",
-    });
+    return failed(exchange, error);
   }
+}
+
+function taken(exchange: Exchange): Response | Promise<Response> {
+  if (isPreflight(exchange.request)) return preflightResponse(exchange.request, exchange.edge.config.CORS);
+  const front = routed(exchange);
+  if (front.kind === "answered") return front.response;
+  const refusal = admitted(exchange, front.route);
+  if (refusal instanceof Promise) return refusal.then((late) => late ?? through(exchange, front.route));
+  return refusal ?? through(exchange, front.route);
+}
+
+function failed(exchange: Exchange, error: unknown): Response {
+  exchange.reason = "internal_error";
+  exchange.edge.warnOncePerMinute("internal_error", error);
+  return failureResponse({
+    code: "internal_error",
+    message: "The edge failed on this request; its operator's log says why.",
+  });
 }
 
 function through(exchange: Exchange, route: Route): Promise<Response> {
