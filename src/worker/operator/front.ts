@@ -32,16 +32,20 @@ function verbOf({ method }: OperatorRoute): "get" | "post" | "put" | "patch" | "
   return method.toLowerCase() as "get" | "post" | "put" | "patch" | "delete";
 }
 
-/** Spares every client's request the comparison with all patterns. */
-function mayBeOurs(path: string): boolean {
-  return path.startsWith("/api/") || path === "/metrics" || path === "/openapi.json";
+/** The first two segments, `/api/backends`: they spare every client's request the comparison with all patterns. */
+function headOf(path: string): string {
+  const second = path.indexOf("/", 1);
+  const third = second < 0 ? -1 : path.indexOf("/", second + 1);
+  return third < 0 ? path : path.slice(0, third);
 }
+
+const heads = new Set(operatorRoutes.map((route) => headOf(route.path)));
 
 /** null: no route of the operators'. */
 export function operatorResponse(exchange: Exchange): Promise<Response> | null {
   const { path, request } = exchange;
   // itty-router takes a slash at the end for nothing; here it makes another path.
-  if (!mayBeOurs(path) || path.endsWith("/") || !patterns.some((pattern) => pattern.test(path))) return null;
+  if (!heads.has(headOf(path)) || path.endsWith("/") || !patterns.some((pattern) => pattern.test(path))) return null;
   const method = request.method === "HEAD" ? "GET" : request.method;
   return router.fetch({ method, url: `https://edge${path}`, params: {} }, exchange);
 }
