@@ -4,6 +4,7 @@ import { mergeUsage } from "../shared/jimeng/usage.ts";
 import type { UsageAnswering } from "../shared/jimeng/usage.ts";
 import type { ModelEntry } from "../shared/contract.ts";
 import { servesRoute } from "../shared/balance/membership.ts";
+import { anotherAttempt } from "../shared/retry/matrix.ts";
 import type { Route } from "../shared/route.ts";
 import { accountFor } from "./account.ts";
 import { attempt, discard } from "./attempt.ts";
@@ -11,6 +12,7 @@ import type { Answer, AttemptResult } from "./attempt.ts";
 import { Cutoff } from "./cutoff.ts";
 import type { Exchange } from "./exchange.ts";
 import { failureResponse } from "./failure.ts";
+import { mayRetry } from "./forward.ts";
 import { requestHeaders, responseHeaders } from "./headers.ts";
 import { jsonResponse } from "./json-response.ts";
 import type { EdgeMember } from "./table.ts";
@@ -67,11 +69,22 @@ async function askAll(exchange: Exchange, route: Route, upstream: Upstream): Pro
   let next = 0;
   const lane = async (): Promise<void> => {
     for (let index = next++; index < asked.length; index = next++) {
-      answers[index] = await ask(exchange, route, asked[index] as EdgeMember, upstream);
+      answers[index] = await askTwice(exchange, route, asked[index] as EdgeMember, upstream);
     }
   };
   await Promise.all(Array.from({ length: Math.min(asksAtOnce, asked.length) }, lane));
   return answers;
+}
+
+/** Once more where an idle connection may have been closed under the question; a server that was waited for in vain is not waited for again. */
+async function askTwice(exchange: Exchange, route: Route, member: EdgeMember, upstream: Upstream): Promise<Asked> {
+  const first = await ask(exchange, route, member, upstream);
+  const { outcome } = first.result;
+  const question = { routeClass: route.class, paid: false, generations: exchange.edge.config.RETRY.generations };
+  if (outcome.reason === "timeout" || anotherAttempt(outcome, question) === "never") return first;
+  if (!(await mayRetry(exchange))) return first;
+  exchange.edge.findings.counters.retries += 1;
+  return ask(exchange, route, member, upstream);
 }
 
 async function ask(exchange: Exchange, route: Route, member: EdgeMember, upstream: Upstream): Promise<Asked> {

@@ -266,7 +266,7 @@ function attemptsOf(exchange: Exchange, most: number): number {
 }
 
 /** Within the fleet-wide budget. */
-async function mayRetry({ edge, region, waitUntil }: Exchange): Promise<boolean> {
+export async function mayRetry({ edge, region, waitUntil }: Exchange): Promise<boolean> {
   if (edge.table.retryAllowance < 1) await edge.freshen(region, waitUntil, Date.now());
   if (edge.table.takeRetry(Date.now(), Math.random())) return true;
   edge.findings.counters.retriesDenied += 1;
