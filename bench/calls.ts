@@ -14,7 +14,8 @@ interface Counted {
 }
 
 async function counted(bench: Bench): Promise<Calls> {
-  const answer = await fetch(`http://127.0.0.1:${bench.system.portOf("product")}/__bench/calls`);
+  const port = bench.system.workers.product.ports["calls"] as number;
+  const answer = await fetch(`http://127.0.0.1:${port}/`);
   const { registry, limiter } = (await answer.json()) as Counted;
   return { registry: Object.values(registry).reduce((sum, calls) => sum + calls, 0), limiter };
 }

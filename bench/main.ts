@@ -2,6 +2,7 @@
  * `npm run bench`: the product beside what it could be at its least, on plain workerd. CPU is what is compared: requests a
  * second and latency depend on what else the machine does, CPU for each request hardly does.
  */
+import { loadavg } from "node:os";
 import { join } from "node:path";
 import { defineCommand, runMain } from "citty";
 import { prepareBundle } from "../demo/bundle.ts";
@@ -13,6 +14,8 @@ import { spreadOf } from "./figures.ts";
 import type { Spread } from "./figures.ts";
 import { closedLoop, openLoop } from "./measure.ts";
 import type { Bench, Sample } from "./measure.ts";
+import { ratioOf } from "./ratio.ts";
+import type { Findings, Samples } from "./ratio.ts";
 import { startGenerator } from "./process.ts";
 import type { Generator } from "./process.ts";
 import { writeDocument } from "./document.ts";
@@ -25,16 +28,6 @@ const callRates = [50, 500, 2000] as const;
 /** Long enough that a report a second is several reports. */
 const callSeconds = 6;
 
-export type Samples = Readonly<Record<string, readonly Sample[]>>;
-
-export interface Findings {
-  readonly closed: Samples;
-  readonly open: Samples;
-  readonly calls: Readonly<Record<string, CallsAtRate>>;
-  readonly rounds: number;
-  readonly requests: number;
-}
-
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
 function find(name: string): Case {
@@ -42,14 +35,6 @@ function find(name: string): Case {
   if (found === undefined)
     throw new Error(`there is no case ${name}; there are ${cases.map((one) => one.name).join(", ")}`);
   return found;
-}
-
-/** Of each round one quotient, so that what disturbs a round disturbs both of its sides. */
-export function ratioOf(samples: Samples, over: string, under: string, figure: "cpuUs" | "p50Ms"): Spread {
-  const quotients = (samples[over] ?? []).map(
-    (sample, round) => sample[figure] / (samples[under]?.[round]?.[figure] ?? NaN),
-  );
-  return spreadOf(quotients);
 }
 
 async function rounds(
@@ -124,6 +109,7 @@ const command = defineCommand({
         requests: whole("rounds", args.requests),
         connections: whole("connections", args.connections),
       };
+      const before = loadavg()[0] as number;
       const count = whole("rounds", args.rounds);
       const measured = await rounds(bench, chosen, count);
       if (args.only !== undefined) return showMedians(measured.closed);
@@ -139,7 +125,8 @@ const command = defineCommand({
           `at ${rate} rps: ${calls[rate].calls.registry.toFixed(2)} registry and ${calls[rate].calls.limiter.toFixed(0)} limiter calls per 1,000`,
         );
       }
-      const findings = { ...measured, calls, rounds: count, requests: bench.requests };
+      const load = [before, loadavg()[0] as number];
+      const findings = { ...measured, calls, rounds: count, requests: bench.requests, load };
       if (args.write) await writeDocument(root, findings);
       if (args.json) console.log(JSON.stringify(summary(findings), null, 2));
       else show(findings);

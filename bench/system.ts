@@ -65,13 +65,16 @@ async function startWorker(
     ? await product(folder, bundle, originPorts, name === "product-unlimited")
     : await skeleton(name, folder, bundle, originPorts);
   const configFile = join(folder, "config.capnp");
+  const isProduct = name.startsWith("product");
   const listener = { name: "http", address: "127.0.0.1:0", service: made.name };
-  const setup = { services: [made], listeners: [listener], objectsFolder: "objects", uniquePrefix: "bench", v8Flags };
+  const counts = { name: "calls", address: "127.0.0.1:0", service: made.name, entrypoint: "Calls" };
+  const listeners = isProduct ? [listener, counts] : [listener];
+  const setup = { services: [made], listeners, objectsFolder: "objects", uniquePrefix: "bench", v8Flags };
   await writeFile(configFile, configText(setup));
   // The log goes to a file, as a service's does.
   const log = openSync(join(folder, "log"), "w");
   try {
-    return await startWorkerd({ configFile, environment: {}, sockets: ["http"], output: log });
+    return await startWorkerd({ configFile, environment: {}, sockets: listeners.map((one) => one.name), output: log });
   } catch (error) {
     throw new Error(`${name}: ${await readFile(join(folder, "log"), "utf8")}`, { cause: error });
   } finally {

@@ -29,6 +29,8 @@ export interface Listener {
   /** `host:port`, where a port of 0 takes a free one; null: an open socket is handed over at the start. */
   readonly address: string | null;
   readonly service: string;
+  /** Of the service's exports the one that answers; the default one unless it is given. */
+  readonly entrypoint?: string;
 }
 
 export interface Setup {
@@ -52,10 +54,11 @@ export function configText(setup: Setup): string {
     // A backend may stand in a private network, or on this machine; the default reaches public addresses alone.
     `(name = ${text(networkService)}, network = (allow = ["public", "private", "local"], tlsOptions = (trustBrowserCas = true)))`,
   ];
-  const sockets = setup.listeners.map(
-    ({ name, address, service }) =>
-      `(name = ${text(name)}, ${address === null ? "" : `address = ${text(address)}, `}http = (), service = ${text(service)})`,
-  );
+  const sockets = setup.listeners.map(({ name, address, service, entrypoint }) => {
+    const where = address === null ? "" : `address = ${text(address)}, `;
+    const which = entrypoint === undefined ? "" : `, entrypoint = ${text(entrypoint)}`;
+    return `(name = ${text(name)}, ${where}http = (), service = (name = ${text(service)}${which}))`;
+  });
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = ${list(services, 2)},
