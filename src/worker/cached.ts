@@ -29,7 +29,9 @@ export async function cached(exchange: Exchange, route: Route): Promise<Response
     waitUntil: exchange.waitUntil,
     nowMs: () => Date.now(),
   };
-  const { response, status } = await throughCache(question, context, (headers, terms) => produce(exchange, route, { headers, ...terms }));
+  const { response, status } = await throughCache(question, context, (headers, terms) =>
+    produce(exchange, route, { headers, ...terms }),
+  );
   exchange.cacheStatus = status;
   return response;
 }

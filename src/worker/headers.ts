@@ -38,12 +38,7 @@ const notForwarded = [
 ] as const;
 
 /** Ours to say, so a backend's are dropped. */
-const oursOnly = [
-  "x-jimeng-edge-backend",
-  "x-jimeng-edge-cache",
-  "ratelimit",
-  "ratelimit-policy",
-] as const;
+const oursOnly = ["x-jimeng-edge-backend", "x-jimeng-edge-cache", "ratelimit", "ratelimit-policy"] as const;
 
 function withoutConnectionNamed(headers: Headers): void {
   const connection = headers.get("connection");

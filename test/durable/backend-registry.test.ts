@@ -8,7 +8,14 @@ import {
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { BackendRegistry } from "../../src/durable/backend-registry.ts";
-import type { AttemptReport, PickReply, PickRequest, Report, ReportReply, RoutingTable } from "../../src/shared/contract.ts";
+import type {
+  AttemptReport,
+  PickReply,
+  PickRequest,
+  Report,
+  ReportReply,
+  RoutingTable,
+} from "../../src/shared/contract.ts";
 import { registryName } from "../../src/shared/contract.ts";
 import type { Outcome } from "../../src/shared/outcome.ts";
 import { success } from "../../src/shared/outcome.ts";

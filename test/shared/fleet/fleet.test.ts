@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { readConfig } from "../../../src/shared/config/read.ts";
 import type { Config } from "../../../src/shared/config/config.ts";
@@ -138,7 +138,7 @@ describe("the fleet's leases", () => {
       );
     }
     fleet.pick(asking(), "gone", null, now(start));
-    const held = [...["a", "b", "c"]].find((name) => fleet.leases.inFlight(name) === 1) as string;
+    const held = ["a", "b", "c"].find((name) => fleet.leases.inFlight(name) === 1) as string;
     fleet.settle(
       {
         leaseId: "gone",
