@@ -6,7 +6,7 @@ import type { BackendConfig, ConfigFault, Runtime } from "./config.ts";
 import { fault } from "./fault.ts";
 import type { PathKeys } from "./fault.ts";
 import { issueFaults } from "./issue.ts";
-import { backendSchema } from "./schema.ts";
+import { backendSchema, isInherited } from "./schema.ts";
 import type { BackendInput } from "./schema.ts";
 
 export interface BackendsReading {
@@ -130,6 +130,7 @@ function freeName(url: BackendUrl, others: readonly BackendConfig[]): string {
 }
 
 function plainHost(url: BackendUrl): string {
+  if (isInherited(url.host)) return `${url.host}:${url.port}`;
   return url.hostKind === "ipv6" ? url.host.slice(1, -1) : url.host;
 }
 

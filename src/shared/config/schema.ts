@@ -36,7 +36,11 @@ export function text(pattern: RegExp, allowed: string) {
   return v.pipe(v.string(allowed), v.regex(pattern, allowed));
 }
 
-export function list<Item extends v.GenericSchema>(item: Item, allowed: string, limits: { min?: number; max?: number } = {}) {
+export function list<Item extends v.GenericSchema>(
+  item: Item,
+  allowed: string,
+  limits: { min?: number; max?: number } = {},
+) {
   const { min = 0, max = 1000 } = limits;
   return v.pipe(v.array(item, allowed), v.minLength(min, allowed), v.maxLength(max, `at most ${max} of them`));
 }
@@ -180,11 +184,19 @@ export const extraRouteSchema = group({
   cache: v.optional(cacheRule, "none"),
 });
 
+/** Much is looked up by a backend's name: what every object has by itself must not be found there. */
+export function isInherited(name: string): boolean {
+  return name in Object.prototype;
+}
+
 export const backendSchema = group({
   name: v.optional(
-    text(
-      /^[A-Za-z0-9._:[\]-]{1,255}$/u,
-      "1 to 255 characters of A–Z a–z 0–9 . _ : - (it appears in answers and labels)",
+    v.pipe(
+      text(
+        /^[A-Za-z0-9._:[\]-]{1,255}$/u,
+        "1 to 255 characters of A–Z a–z 0–9 . _ : - (it appears in answers and labels)",
+      ),
+      v.check((name) => !isInherited(name), "a name that isn't a word of JavaScript's own, as constructor"),
     ),
   ),
   url: v.pipe(

@@ -79,10 +79,14 @@ async function readBody(route: OperatorRoute, request: Request): Promise<Checked
   if (parsed.success) return { value: parsed.output, faults: [] };
   const faults = issueFaults(parsed.issues, []).map(({ field, allowed, received }) => ({
     field: field === "" ? "body" : field,
-    allowed: route.hints?.[field] ?? allowed,
+    allowed: hintOf(route, field) ?? allowed,
     received,
   }));
   return { value: null, faults };
+}
+
+function hintOf({ hints = {} }: OperatorRoute, field: string): string | null {
+  return Object.hasOwn(hints, field) ? (hints[field] ?? null) : null;
 }
 
 async function readText(request: Request): Promise<string | Failure> {

@@ -177,6 +177,28 @@ describe("names of backends", () => {
   });
 });
 
+describe("names that every object has by itself", () => {
+  const inherited = ["__proto__", "constructor", "toString", "hasOwnProperty", "__defineGetter__"];
+
+  test("are refused, since much is looked up by a backend's name", () => {
+    for (const name of inherited) {
+      const found = backendFaults([{ url: "https://a.example.com", name }]);
+      expect(
+        found.map(({ field }) => field),
+        name,
+      ).toEqual(["BACKEND_SERVERS[0].name"]);
+      expect(readBackend({ url: "https://b.example.com", name }, "cloudflare", []).ok, name).toBe(false);
+    }
+  });
+
+  test("are not derived from a host either", () => {
+    const { BACKENDS } = config({}, { RUNTIME: "local", BACKEND_SERVERS: '[{"url":"http://constructor:8000"}]' });
+    expect(BACKENDS.map(({ name }) => name)).toEqual(["constructor:8000"]);
+    const added = readBackend({ url: "http://constructor:8000" }, "local", []);
+    expect(added.ok && added.backend.name).toBe("constructor:8000");
+  });
+});
+
 describe("refused backends", () => {
   const url = "https://a.example.com";
   test.each<[string, unknown, string, string]>([

@@ -69,7 +69,8 @@ function wordsLike(schema: Schema): fc.Arbitrary<string> {
   if (typeof pattern !== "string") return word;
   const description = String(schema["description"]);
   if (pattern.startsWith("^https?")) return mostly(urls, word);
-  if (description.startsWith("As in GET /api/backends")) return mostly(fc.constantFrom("a", "b", "c", "nobody"), word);
+  if (description.startsWith("As in GET /api/backends"))
+    return mostly(fc.constantFrom("a", "b", "c", "nobody", "__proto__", "constructor"), word);
   const right = description.startsWith("A client:")
     ? clientKeys
     : words.filter((candidate) => new RegExp(pattern, "u").test(candidate));
