@@ -1,7 +1,7 @@
 /** `node tools/cost.ts`: dollars for a million requests, by mix and rate; the tables of docs/cost.md. */
 import { parseArgs } from "node:util";
 import { isolatesAt, dollarsPerM, naiveUsage, ourUsage, registryRps } from "./cost/model.ts";
-import type { Fleet } from "./cost/model.ts";
+import type { Fleet, Mix } from "./cost/model.ts";
 import { measuredCpu, mixes, rates, usualFleet } from "./cost/mixes.ts";
 import { listPrices } from "./cost/prices.ts";
 import type { Prices } from "./cost/prices.ts";
@@ -33,25 +33,24 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 const short = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toFixed(2));
 
+/** A row for each mix: at each rate the naive figure and ours. */
+function rowsOf(figures: (mix: Mix, rps: number) => readonly [naive: number, ours: number]): string[][] {
+  return mixes.map((mix) => [mix.name].concat(rates.map((rps) => figures(mix, rps).map(short).join(" → "))));
+}
+
 export function report(argv: readonly string[]): string {
   const given = read(argv);
   const prices = given as unknown as Prices;
   const fleet = given as unknown as Fleet;
   const head = ["naive → ours", ...rates.map((rps) => `${rps.toLocaleString("en")} rps`)];
-  const dollars = mixes.map((mix) => [
-    mix.name,
-    ...rates.map((rps) => {
-      const naive = dollarsPerM(naiveUsage(mix, rps, fleet, measuredCpu), prices);
-      return `${short(naive)} → ${short(dollarsPerM(ourUsage(mix, rps, fleet, measuredCpu), prices))}`;
-    }),
+  const dollars = rowsOf((mix, rps) => [
+    dollarsPerM(naiveUsage(mix, rps, fleet, measuredCpu), prices),
+    dollarsPerM(ourUsage(mix, rps, fleet, measuredCpu), prices),
   ]);
-  const calls = mixes.map((mix) => [
-    mix.name,
-    ...rates.map((rps) => {
-      const { naive, ours } = registryRps(mix, rps, fleet);
-      return `${short(naive)} → ${short(ours)}`;
-    }),
-  ]);
+  const calls = rowsOf((mix, rps) => {
+    const { naive, ours } = registryRps(mix, rps, fleet);
+    return [naive, ours];
+  });
   const isolates = rates.map((rps) => `${Math.round(isolatesAt(rps, fleet))} at ${rps.toLocaleString("en")} rps`);
   return [
     "Dollars for a million requests:",

@@ -57,9 +57,9 @@ export function finishedStatus(received: Buffer): number | null {
   if (end < 0) return null;
   const head = received.toString("latin1", 0, end).toLowerCase();
   const status = Number(head.slice(9, 12));
-  const body = received.length - end - headEnd.length;
+  const body = received.subarray(end + headEnd.length);
   const at = head.indexOf("\r\ncontent-length:");
-  if (at >= 0) return body >= Number.parseInt(head.slice(at + 17), 10) ? status : null;
+  if (at >= 0) return body.length >= Number.parseInt(head.slice(at + 17), 10) ? status : null;
   if (!head.includes("\r\ntransfer-encoding: chunked")) return status;
-  return received.subarray(-chunkedEnd.length).equals(chunkedEnd) ? status : null;
+  return body.subarray(-chunkedEnd.length).equals(chunkedEnd) ? status : null;
 }
