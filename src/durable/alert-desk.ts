@@ -9,13 +9,15 @@ import type { AlertState } from "../shared/alerts/evaluate.ts";
 import type { FleetObservation } from "../shared/alerts/conditions.ts";
 import type { AlertsConfig } from "../shared/config/config.ts";
 import type { AlertFigures } from "../shared/fleet/observation.ts";
-import { inBatches } from "./prober.ts";
+import { Connections } from "./connections.ts";
 import type { RegistryStore } from "./registry-store.ts";
 import type { Warnings } from "./warnings.ts";
 import { sendMessage } from "./webhook.ts";
 
 /** Between looks while somebody is to be told; the shortest `for` of a rule by default is 10 s. */
 const watchedPauseMs = 15_000;
+/** Of the object's few connections the messages leave most to the probes. */
+const messagesAtOnce = 2;
 /** With nobody to tell, the alerts stand in the metrics alone. */
 const unwatchedPauseMs = 60_000;
 
@@ -27,14 +29,17 @@ interface Stored {
 export class AlertDesk {
   readonly #store: RegistryStore;
   readonly #warnings: Warnings;
+  readonly #connections: Connections;
+  readonly #messages = new Connections(messagesAtOnce);
   readonly #sending = new Set<number>();
   #state: AlertState;
   #outbox: Outbox;
   #lookMs = 0;
   #waitingMs: number | null = null;
 
-  constructor(store: RegistryStore, warnings: Warnings) {
+  constructor(store: RegistryStore, warnings: Warnings, connections: Connections) {
     this.#store = store;
+    this.#connections = connections;
     this.#warnings = warnings;
     const stored = store.fact<Stored>("alerts");
     this.#state = readAlertState(stored?.state);
@@ -69,11 +74,12 @@ export class AlertDesk {
     this.#save();
   }
 
-  /** Sends what is due, to all webhooks side by side; settles when each has answered or was given up for now. */
+  /** Sends what is due; settles when each has answered or was given up for now. */
   async send({ webhooks }: AlertsConfig, nowMs: number): Promise<void> {
     const ready = due(this.#outbox, webhooks, nowMs).filter(({ delivery }) => !this.#sending.has(delivery.number));
     for (const { delivery } of ready) this.#sending.add(delivery.number);
-    await inBatches(ready, (one) => this.#sendOne(one, nowMs));
+    const send = (one: DueDelivery) => this.#connections.run(() => this.#sendOne(one, nowMs));
+    await Promise.all(ready.map((one) => this.#messages.run(() => send(one))));
   }
 
   async #sendOne({ delivery, webhook }: DueDelivery, nowMs: number): Promise<void> {

@@ -37,8 +37,9 @@ import { Records } from "../shared/fleet/records.ts";
 import type { FleetMetrics } from "../shared/metrics/fleet-metrics.ts";
 import type { RouteClass } from "../shared/route.ts";
 import { AlertDesk } from "./alert-desk.ts";
+import { Connections, connectionsAtOnce } from "./connections.ts";
 import { EventQueue } from "./event-queue.ts";
-import { inBatches, probe, readModels } from "./prober.ts";
+import { probe, readModels } from "./prober.ts";
 import type { ProbeTarget } from "./prober.ts";
 import { Publication } from "./publication.ts";
 import { RegistryOperations } from "./registry-operations.ts";
@@ -72,10 +73,13 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
   #alarmLateMs = 0;
   readonly #reading: ConfigReading;
   readonly #fleet: Fleet | null;
+  readonly #connections = new Connections(connectionsAtOnce);
   readonly #probing = new Set<string>();
   #flushAt: number | null = null;
   #figuresWrittenMs: number;
   #alarmAtMs: number | null = null;
+  /** While the alarm is at work, what is due is being done; the next ring is set at its end. */
+  #ringing = false;
   #leaseSerial = 0;
   /** Lease ids of this life of the object differ from those of any other. */
   readonly #life = crypto.randomUUID();
@@ -98,7 +102,7 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
         )
       : null;
     this.#events = new EventQueue(this.#store, () => this.#ledger(), this.#warnings);
-    this.#alerts = new AlertDesk(this.#store, this.#warnings);
+    this.#alerts = new AlertDesk(this.#store, this.#warnings, this.#connections);
     this.#publication = new Publication(this.#store, env.CACHE, this.#warnings);
     this.#operations = this.#openOperations(settled, nowMs);
     void ctx.blockConcurrencyWhile(async () => {
@@ -115,7 +119,7 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
       source: sourceOf(this.env),
       tell: (events: readonly LedgerEvent[]) => this.#tell(events),
       reformed: (effects: Effects) => this.#reformed(effects),
-      probe: (name: string) => this.#probeOne(name),
+      probe: (name: string) => this.#connections.run(() => this.#probeOne(name)),
     };
     const operations = new RegistryOperations(host, standing);
     operations.settle(ended, nowMs);
@@ -248,11 +252,13 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
   /** Nothing may escape from here: after six failed tries the platform drops an alarm for good. */
   override async alarm(): Promise<void> {
     this.#alarmAtMs = null;
+    this.#ringing = true;
     try {
       await this.#work();
     } catch (error) {
       console.error(JSON.stringify({ level: "error", event: "registry_alarm_failed", message: String(error) }));
     } finally {
+      this.#ringing = false;
       await this.#arm(Date.now());
     }
   }
@@ -266,7 +272,7 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
     const work = Promise.all([this.#probeAll(fleet.dueProbes(nowMs)), this.#lookForAlerts(fleet)]);
     await Promise.race([work, new Promise((resolve) => setTimeout(resolve, alarmPatienceMs))]);
     this.#flush();
-    // After the probes, whose connections are few and whose timeouts run while they queue; and nothing waits for these.
+    // After the probes, which share its connections; and nothing waits for these.
     this.ctx.waitUntil(this.#sendAll(fleet));
   }
 
@@ -292,9 +298,9 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
   /** Sets the alarm for the next thing that is due, unless one that rings earlier is set already. */
   async #arm(nowMs: number): Promise<void> {
     const fleet = this.#fleet;
-    if (fleet === null) return;
+    if (fleet === null || this.#ringing) return;
     const wanted = [
-      fleet.nextDueMs(),
+      fleet.nextDueMs(this.#probing),
       this.#alerts.nextDueMs(),
       this.#publication.nextDueMs(),
       this.#events.nextDueMs(),
@@ -303,21 +309,31 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
     const due = Math.max(nowMs + alarmFloorMs, earliest);
     if (this.#alarmAtMs !== null && this.#alarmAtMs <= due) return;
     this.#alarmAtMs = due;
-    await this.ctx.storage.setAlarm(due);
+    try {
+      await this.ctx.storage.setAlarm(due);
+    } catch (error) {
+      // Unknown rather than believed to be set: whatever comes next tries again.
+      this.#alarmAtMs = null;
+      this.#warnings.warn("alarm_not_set", error);
+    }
   }
 
   // ── Probes ────────────────────────────────────────────────────────────────────────────────────
 
-  #probeAll(names: readonly string[]): Promise<void> {
+  async #probeAll(names: readonly string[]): Promise<void> {
     const fresh = names.filter((name) => !this.#probing.has(name));
     for (const name of fresh) this.#probing.add(name);
-    return inBatches(fresh, async (name) => {
-      try {
-        await this.#probeOne(name);
-      } finally {
-        this.#probing.delete(name);
-      }
-    });
+    await Promise.all(fresh.map((name) => this.#connections.run(() => this.#probeOnce(name))));
+  }
+
+  /** While it runs nothing of this backend is due; after it the next probe is. */
+  async #probeOnce(name: string): Promise<void> {
+    try {
+      await this.#probeOne(name);
+    } finally {
+      this.#probing.delete(name);
+      void this.#arm(Date.now());
+    }
   }
 
   /** null: there is no such backend. */

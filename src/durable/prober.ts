@@ -4,12 +4,7 @@
 import type { ModelEntry } from "../shared/contract.ts";
 import type { ProbeFact } from "../shared/fleet/fleet.ts";
 import { parseModels } from "../shared/jimeng/models.ts";
-
-/**
- * Connections of one invocation that may wait for response headers; a seventh queues while its timeout already runs.
- * https://developers.cloudflare.com/workers/platform/limits/#simultaneous-open-connections
- */
-export const probesAtOnce = 6;
+import { boundedText } from "./bounded-text.ts";
 
 /** A list of models is a few KiB; a server that sends more than this is not believed. */
 const modelsBytes = 1_048_576;
@@ -77,22 +72,13 @@ function ask(target: ProbeTarget, path: string): Promise<Response> {
 export async function readModels(target: ProbeTarget): Promise<readonly ModelEntry[] | null> {
   try {
     const response = await ask(target, "/v1/models");
-    const length = Number(response.headers.get("content-length") ?? 0);
-    if (!response.ok || length > modelsBytes) {
+    if (!response.ok) {
       await response.body?.cancel();
       return null;
     }
-    return parseModels(await response.json());
+    const text = await boundedText(response, modelsBytes);
+    return text === null ? null : parseModels(JSON.parse(text));
   } catch {
     return null;
   }
-}
-
-/** Runs `work` over all, at most `probesAtOnce` at a time, in order. */
-export async function inBatches<T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> {
-  const waiting = [...all];
-  const lane = async (): Promise<void> => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await work(next);
-  };
-  await Promise.all(Array.from({ length: Math.min(probesAtOnce, all.length) }, lane));
 }

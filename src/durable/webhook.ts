@@ -3,11 +3,12 @@ import { accepted, draft, finish } from "../shared/alerts/webhook.ts";
 import type { SigningInput } from "../shared/alerts/webhook.ts";
 import type { Notification } from "../shared/alerts/evaluate.ts";
 import type { Webhook } from "../shared/config/config.ts";
+import { boundedText } from "./bounded-text.ts";
 
 /** Chats answer within a second; one that takes longer is tried again. */
 const timeoutMs = 10_000;
-/** Of an answer so much is read: the chats' are a line. */
-const answerCharacters = 4096;
+/** The chats' answers are a line; one that is longer says nothing that is understood. */
+const answerBytes = 65_536;
 
 export type Sending = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
@@ -24,7 +25,7 @@ export async function sendMessage(
     // A redirect would carry the message to who knows whom.
     const signal = AbortSignal.timeout(timeoutMs);
     const response = await fetch(url, { method, headers: { ...headers }, body, redirect: "manual", signal });
-    const answer = (await response.text()).slice(0, answerCharacters);
+    const answer = (await boundedText(response, answerBytes)) ?? "";
     if (accepted(webhook.kind, response.status, answer)) return { ok: true };
     return { ok: false, reason: `${webhook.kind} webhook answered ${response.status} and did not take the message` };
   } catch (error) {

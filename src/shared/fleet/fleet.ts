@@ -17,7 +17,7 @@ import type {
   RoutingTable,
   Settlement,
 } from "../contract.ts";
-import { createSelectionMemory, select } from "../balance/select.ts";
+import { createSelectionMemory, forgetBackends, select } from "../balance/select.ts";
 import { mayBePicked, nextDueMs, step, weightShare } from "../health/health.ts";
 import type { BackendHealth, HealthEvent, PoolHealth, Transition } from "../health/health.ts";
 import { valueOf } from "../histogram.ts";
@@ -189,6 +189,7 @@ export class Fleet {
     );
     this.#byName = new Map(this.#backends.map((backend) => [backend.name, backend]));
     for (const name of this.#totals.keys()) if (!this.#byName.has(name)) this.#totals.delete(name);
+    forgetBackends(this.#selection, (name) => this.#byName.has(name));
     this.#measureRegions(nowMs);
     this.#stale = "substance";
     // A disabled backend is never probed: it must not stand for one that could be better, nor count in any share.
@@ -605,11 +606,11 @@ export class Fleet {
     return modelsReadMs === null || nowMs - modelsReadMs >= this.config.CACHE.ttl.models * msPerS;
   }
 
-  /** The next time at which anything is due, for the one alarm. */
-  nextDueMs(): number {
+  /** The next time at which anything is due, for the one alarm. What is `probing` is not due until that has ended. */
+  nextDueMs(probing: ReadonlySet<string>): number {
     let due = this.leases.nextExpiryMs() ?? Infinity;
     for (const backend of this.#backends) {
-      due = Math.min(due, this.#nextProbeMs(backend) ?? Infinity);
+      if (!probing.has(backend.name)) due = Math.min(due, this.#nextProbeMs(backend) ?? Infinity);
       const health = this.#pool[backend.name];
       if (health !== undefined) due = Math.min(due, nextDueMs(health, this.config) ?? Infinity);
     }
