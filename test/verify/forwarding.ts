@@ -3,8 +3,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { startSystem, type EdgeSystem } from "../e2e/edge.ts";
 import { arrivalsOf, percentile } from "../e2e/forwarding/arrivals.ts";
 import { faultRound, faults, startFour, type RoundResult } from "../e2e/forwarding/fault-round.ts";
-import { peakMiB, residentMiB, workerdPid } from "../e2e/forwarding/observed.ts";
+import { inFlight, peakMiB, residentMiB, workerdPid } from "../e2e/forwarding/observed.ts";
 import { chunk, head, lastChunk, type RawBackend } from "../e2e/forwarding/raw-backend.ts";
+import { openRaw, requestBytes } from "../e2e/forwarding/raw-client.ts";
 import { startRawSystem } from "../e2e/forwarding/raw-system.ts";
 import type { Verification, VerificationReport } from "../verification.ts";
 
@@ -34,6 +35,35 @@ const underFaults: Verification = {
     try {
       await system.get("/health");
       for (const fault of faults) checkRound(report, fault.name, await faultRound(system, fault, rates, minute));
+    } finally {
+      await system.stop();
+    }
+  },
+};
+
+// ── A client that leaves ────────────────────────────────────────────────────────────────────────
+
+/** Beyond what the edge follows a generation for after its client has gone. */
+const followedS = 25;
+
+const orphans: Verification = {
+  name: "A client that leaves a generation that never ends",
+  async run(report) {
+    const system = await startSystem({ backends: [{ name: "one" }] });
+    try {
+      for (let index = 0; index < 30; index += 1) await system.post("/v1/images/generations", { prompt: `${index}` });
+      const headers = { "Content-Type": "application/json", Authorization: "Bearer a-session" };
+      const ask = { method: "POST", headers, body: JSON.stringify({ prompt: "[[silent]]" }) };
+      const client = await openRaw(system.port, requestBytes("/v1/images/generations", ask));
+      await sleep(1000);
+      client.resetAndDestroy();
+      await sleep((followedS - 5) * 1000);
+      const followed = await inFlight(system);
+      report.check("is counted as in flight while it is followed", followed === 1, `${followed} in flight`);
+      // The p95 of this backend has passed long ago, so it is taken to be over.
+      await sleep(10_000);
+      const left = await inFlight(system);
+      report.check("and no longer than such a generation takes on that backend", left === 0, `${left} in flight`);
     } finally {
       await system.stop();
     }
@@ -173,4 +203,4 @@ async function checkMemory(
   report.check(`${name}: less than ${limitMiB} MiB more than idle`, more < limitMiB, `${more.toFixed(1)} MiB more`);
 }
 
-export default [underFaults, streams, memory];
+export default [underFaults, orphans, streams, memory];
