@@ -215,3 +215,84 @@ describe("probes", () => {
     });
   });
 });
+
+describe("rows written", () => {
+  /** By statements, and by setting the alarm, which is a row too; in five minutes, with what happens each second. */
+  async function rowsWritten(
+    eachSecond: (registry: BackendRegistry, second: number) => Promise<void>,
+  ): Promise<number> {
+    let rows = 0;
+    await living(async (begin, storage) => {
+      const sql = Object.getPrototypeOf(storage.sql) as SqlStorage;
+      const { exec } = sql;
+      vi.spyOn(sql, "exec").mockImplementation(function (this: SqlStorage, query: string, ...bindings: unknown[]) {
+        const cursor = exec.call(this, query, ...bindings);
+        rows += cursor.rowsWritten;
+        return cursor;
+      } as typeof exec);
+      const setAlarm = vi.spyOn(Object.getPrototypeOf(storage) as DurableObjectStorage, "setAlarm");
+      vi.useFakeTimers({ toFake: ["Date", "setTimeout", "clearTimeout"] });
+      vi.setSystemTime(start);
+      const registry = begin([server("a"), server("b"), server("c")]);
+      for (let second = 0; second < 300; second += 1) {
+        await ringIfDue(registry, storage);
+        await eachSecond(registry, second);
+        await vi.advanceTimersByTimeAsync(1000 - (Date.now() % 1000));
+      }
+      rows += setAlarm.mock.calls.length;
+    });
+    return rows;
+  }
+
+  async function ringIfDue(registry: BackendRegistry, storage: DurableObjectStorage): Promise<void> {
+    const dueMs = await storage.getAlarm();
+    if (dueMs === null || dueMs > Date.now()) return;
+    await storage.deleteAlarm();
+    const ringing = registry.alarm();
+    await vi.advanceTimersByTimeAsync(1);
+    await ringing;
+  }
+
+  test("are a few a minute for each backend without a request, and hardly more with nine hundred a second", async () => {
+    expect(await rowsWritten(async () => undefined)).toBeLessThan(70);
+    vi.useRealTimers();
+    vi.restoreAllMocks();
+    vi.spyOn(globalThis, "fetch").mockImplementation(async () => new Response("pong"));
+    const line = (backend: string) => ({
+      backend,
+      routeClass: "query" as const,
+      outcomes: { success: 100 },
+      trailingFailures: 0,
+      lastFailure: null,
+      latencies: { 60: 50, 70: 50 },
+      responseBytes: 1000,
+      learned: null,
+    });
+    const report = { ...nothingSeen, edgeRegion: "HKG", lines: ["a", "b", "c"].map(line), inFlight: { a: 1 } };
+    const rows = await rowsWritten(async (registry) => {
+      for (const isolate of ["i", "j", "k"]) await registry.report({ ...report, isolate });
+    });
+    expect(rows).toBeLessThan(150);
+  });
+
+  test("are three for a generation of forty seconds: its lease made, renewed and ended", async () => {
+    const open: { readonly since: number; readonly leaseId: string; readonly name: string }[] = [];
+    let generations = 0;
+    const rows = await rowsWritten(async (registry, second) => {
+      if (second % 2 === 0) {
+        const { leaseId, candidates } = await picked(registry);
+        open.push({ since: second, leaseId, name: candidates[0]!.name });
+        generations += 1;
+      }
+      for (const { since, leaseId, name } of open) {
+        if (second - since === 30) await registry.renew(leaseId, name, "generate");
+      }
+      while (open[0] !== undefined && open[0].since <= second - 40) {
+        const { leaseId, name } = open.shift()!;
+        await registry.settle({ leaseId, report: ended(name), moveTo: null, orphaned: false });
+      }
+    });
+    // And the watch over the backends while they run.
+    expect(rows).toBeLessThan(3 * generations + 200);
+  });
+});
