@@ -153,34 +153,45 @@ async function resetUnderLoad(report: VerificationReport): Promise<void> {
 
 // ── A webhook in trouble ─────────────────────────────────────────────────────────────────────────
 
-async function webhookInTrouble(report: VerificationReport): Promise<void> {
-  const hook = await WebhookReceiver.start();
-  hook.answer = "nothing";
-  const rules = { backend_down: { for: 0 } };
+/** A fleet of which one server dies, so that there is something to tell. */
+async function startWith(hook: WebhookReceiver): Promise<EdgeSystem> {
   const config = {
     RATE_LIMIT: { enabled: false },
     HEALTH_CHECK: { interval: 2, unhealthyInterval: 1, timeout: 1, retries: 1 },
-    ALERTS: { webhooks: [{ kind: "json", url: hook.url("/json") }], rules },
+    ALERTS: { webhooks: [{ kind: "json", url: hook.url("/json") }], rules: { backend_down: { for: 0 } } },
   };
   const system = await startSystem({ backends: [{ name: "one" }, { name: "two" }, { name: "three" }], config });
+  await system.get("/health");
+  await system.backend("three").kill();
+  return system;
+}
+
+/** Side by side with one whose webhook answers, so that the machine's own noise meets both. */
+async function webhookInTrouble(report: VerificationReport): Promise<void> {
+  const [answering, silent] = await Promise.all([WebhookReceiver.start(), WebhookReceiver.start()]);
+  silent.answer = "nothing";
+  const systems = [await startWith(answering), await startWith(silent)] as const;
   try {
-    await system.get("/health");
-    const before = new Load(system, "203.0.113.3");
-    await sleep(8000);
-    await before.end();
-    await system.backend("three").kill();
-    await sleep(3000);
-    const during = new Load(system, "203.0.113.3");
-    await sleep(12_000);
-    await during.end();
-    report.check("the webhook was asked and gave no answer", hook.received.length > 0, `${hook.received.length} times`);
-    checkNoneFailed(report, "a webhook that never answers fails no request", during.answered);
-    const [calm, troubled] = [p99(before.answered), p99(during.answered)];
-    const within = troubled <= Math.max(2 * calm, calm + 20);
-    report.check("and leaves the 99th percentile within noise", within, `${ms(calm)} before, ${ms(troubled)} during`);
+    await sleep(5000);
+    const [calm, troubled] = systems.map((system) => new Load(system, "203.0.113.3")) as [Load, Load];
+    await sleep(15_000);
+    await Promise.all([calm.end(), troubled.end()]);
+    report.check(
+      "the webhook was asked and gave no answer",
+      silent.received.length > 0,
+      `${silent.received.length} times`,
+    );
+    checkNoneFailed(report, "a webhook that never answers fails no request", troubled.answered);
+    const [usual, now] = [p99(calm.answered), p99(troubled.answered)];
+    const within = now <= Math.max(1.5 * usual, usual + 20);
+    report.check(
+      "and leaves the 99th percentile within noise of an edge beside it whose webhook answers",
+      within,
+      `${ms(usual)} there, ${ms(now)} here`,
+    );
   } finally {
-    await system.stop();
-    await hook.stop();
+    await Promise.all(systems.map((system) => system.stop()));
+    await Promise.all([answering.stop(), silent.stop()]);
   }
 }
 
