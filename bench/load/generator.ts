@@ -3,8 +3,8 @@ import { Connection } from "./connection.ts";
 import { encodeRequests } from "./load.ts";
 import type { ClosedLoop, Load, LoadResult, OpenLoop } from "./load.ts";
 
-/** Connections of an open loop: more under way at once than this is a standstill, not a load. */
-const mostConnections = 512;
+/** Connections of an open loop; what is due beyond them waits here, and its latency counts from when it was due. */
+const mostConnections = 256;
 
 class Run {
   readonly startedMs = performance.now();
@@ -61,34 +61,42 @@ function open(load: OpenLoop): Promise<LoadResult> {
   const requests = encodeRequests(load.shape, load.port);
   const gapMs = 1000 / load.rate;
   const idle: Connection[] = [];
+  /** When requests were due that no connection is free for. */
+  const waiting: number[] = [];
   let sent = 0;
   return new Promise((resolve, reject) => {
-    const sendOne = (): void => {
-      const dueMs = run.startedMs + sent * gapMs;
+    const sendDue = (connection: Connection, dueMs: number): void => {
       const request = requests[sent % requests.length] as Buffer;
       sent += 1;
-      const connection = idle.pop() ?? opened();
       connection.send(request, (status) => {
         run.answered(status, dueMs);
-        idle.push(connection);
-        if (run.latenciesMs.length === load.requests) resolve(run.result());
+        if (run.latenciesMs.length === load.requests) return resolve(run.result());
+        const next = waiting.shift();
+        if (next === undefined) idle.push(connection);
+        else sendDue(connection, next);
       });
     };
-    const opened = (): Connection => {
-      if (run.connections.length >= mostConnections) throw new Error(`more than ${mostConnections} requests under way`);
+    const free = (): Connection | null => {
+      const known = idle.pop();
+      if (known !== undefined) return known;
+      if (run.connections.length >= mostConnections) return null;
       const connection = new Connection(load.port, reject);
       run.connections.push(connection);
       return connection;
     };
+    let due = 0;
+    const dueMs = (): number => run.startedMs + due * gapMs;
+    const take = (): void => {
+      const connection = free();
+      if (connection === null) waiting.push(dueMs());
+      else sendDue(connection, dueMs());
+      due += 1;
+    };
     const tick = (): void => {
-      try {
-        while (sent < load.requests && run.startedMs + sent * gapMs <= performance.now()) sendOne();
-      } catch (error) {
-        return reject(error);
-      }
-      if (sent >= load.requests) return;
+      while (due < load.requests && dueMs() <= performance.now()) take();
+      if (due >= load.requests) return;
       // A timer is late by up to a millisecond; the last stretch is spent looking at the clock again and again.
-      const leftMs = run.startedMs + sent * gapMs - performance.now();
+      const leftMs = dueMs() - performance.now();
       if (leftMs > 1.5) setTimeout(tick, leftMs - 1);
       else setImmediate(tick);
     };
