@@ -1,5 +1,5 @@
 /** What may be kept of a body, and for how long. */
-import { Room } from "./buffer.ts";
+import { joined, Room } from "./buffer.ts";
 import { classOf, readRequest } from "../shared/jimeng/request-body.ts";
 import type { Route, RouteClass } from "../shared/route.ts";
 
@@ -192,15 +192,4 @@ export async function readPrefix(stream: ReadableStream<Uint8Array>, limit: numb
     room.give();
     throw error;
   }
-}
-
-function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
-  if (chunks.length === 1) return chunks[0] as Uint8Array;
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return bytes;
 }

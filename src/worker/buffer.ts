@@ -79,3 +79,15 @@ export function handedOut(bytes: Uint8Array, room: Room): BodyInit {
     { highWaterMark: 0 },
   );
 }
+
+/** The pieces as one; a single piece is not copied. */
+export function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
+  if (chunks.length === 1) return chunks[0] as Uint8Array;
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return bytes;
+}

@@ -1,5 +1,5 @@
 /** The only reader of bindings and secrets in this room. */
-import type { BackendRegistryApi, OperationsLedgerApi, RateLimiterApi } from "../shared/contract.ts";
+import type { BackendRegistryApi, OperationsLedgerApi } from "../shared/contract.ts";
 import { ledgerName, registryName } from "../shared/contract.ts";
 import { readConfig } from "../shared/config/read.ts";
 import type { ConfigReading } from "../shared/config/config.ts";
@@ -50,11 +50,6 @@ export function registryOf(env: Env, locationHint: string | null): BackendRegist
 export function ledgerOf(env: Env): OperationsLedgerApi {
   const namespace = env.OPERATIONS_LEDGER;
   return namespace.get(namespace.idFromName(ledgerName)) as unknown as OperationsLedgerApi;
-}
-
-export function limiterOf(env: Env, clientKey: string): RateLimiterApi {
-  const namespace = env.RATE_LIMITER;
-  return namespace.get(namespace.idFromName(clientKey)) as unknown as RateLimiterApi;
 }
 
 /** Features that are off for want of a binding, with what would turn each on. */

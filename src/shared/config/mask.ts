@@ -38,17 +38,6 @@ function maskWebhook(webhook: Webhook): Webhook {
   return { kind: webhook.kind, url: `${place}/***`, secret: webhook.secret === null ? null : "***" };
 }
 
-/** An override may be of the webhooks, or of the group that holds them. */
-export function maskOverrides(overrides: OverrideValues): OverrideValues {
-  return Object.fromEntries(Object.entries(overrides).map(([path, value]) => [path, maskOverride(path, value)]));
-}
-
-function maskOverride(path: string, value: unknown): unknown {
-  if (path.startsWith("ALERTS.webhooks")) return "***";
-  if (path !== "ALERTS" || typeof value !== "object" || value === null) return value;
-  return "webhooks" in value ? { ...value, webhooks: "***" } : value;
-}
-
 export function configOrigins(source: Source, overrides: OverrideValues = {}): Readonly<Record<string, Origin>> {
   const raw = readSource(source);
   const origins: Record<string, Origin> = { BACKEND_SERVERS: "variable" };

@@ -7,7 +7,7 @@ import { parseRange } from "../address.ts";
 import { routeClasses } from "../route.ts";
 import type { CacheRule } from "../route.ts";
 import { policyNames, webhookKinds } from "./config.ts";
-import type { AlertName, Config, Limit } from "./config.ts";
+import type { AlertName, Limit } from "./config.ts";
 import { readBackendUrl } from "./backend-url.ts";
 import { backendDefaults, defaults } from "./defaults.ts";
 import { nearestName, unknownSetting } from "./fault.ts";
@@ -393,6 +393,5 @@ const configEntries = {
 
 /** Everything but the backends, which have rules among themselves (`backends.ts`). */
 export const configSchema = group(configEntries);
-export const configKeys = Object.keys(configEntries) as readonly Exclude<keyof Config, "BACKENDS">[];
 export type ConfigInput = v.InferOutput<typeof configSchema>;
 export type BackendInput = v.InferOutput<typeof backendSchema>;

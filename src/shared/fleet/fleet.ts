@@ -27,7 +27,6 @@ import { mergeModels } from "../jimeng/models.ts";
 import { observe } from "../load/peak-ewma.ts";
 import { RetryBudget } from "../retry/budget.ts";
 import type { Rng } from "../rng.ts";
-import { picksFromTable, routeClasses } from "../route.ts";
 import type { RouteClass } from "../route.ts";
 import type { Outcome, OutcomeKind } from "../outcome.ts";
 import {
@@ -630,6 +629,3 @@ export function joinEffects(all: readonly Effects[]): Effects {
     probeNow: all.flatMap((effects) => effects.probeNow),
   };
 }
-
-/** Which classes ask one by one, for callers that show both. */
-export const exactClasses = routeClasses.filter((routeClass) => !picksFromTable(routeClass));

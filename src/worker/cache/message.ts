@@ -5,6 +5,7 @@ import { notModified, notModifiedHeaders, rangeOf } from "../../shared/cache/con
 import { formatHttpDate } from "../../shared/cache/http-date.ts";
 import { roleOf } from "../../shared/cache/request-fields.ts";
 import type { FieldReader } from "../../shared/cache/storing.ts";
+import { joined } from "../buffer.ts";
 
 /** A larger body is passed on as it comes and not kept: it would have to be held in memory. */
 export const bodyLimit = 10 * 1024 * 1024;
@@ -86,18 +87,6 @@ export async function readBody(response: Response, limit = bodyLimit): Promise<B
 
 function isJson(headers: Headers): boolean {
   return /^application\/(?:[\w.+-]+\+)?json\b/i.test(headers.get("content-type") ?? "");
-}
-
-function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
-  const [only] = chunks;
-  if (chunks.length === 1 && only !== undefined) return only;
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return bytes;
 }
 
 function continued(
