@@ -41,6 +41,9 @@ export function passEvents(source: ReadableStream<Uint8Array>, limits: StreamLim
   return { body: outlet.body, ended: pump(source.getReader(), outlet, limits, ends) };
 }
 
+/** Pieces that may wait for the client; with one alone, each would cost a turn of the runtime before the next is read. */
+const piecesAhead = 8;
+
 /** The client's end: takes bytes no faster than they are read, and knows when nobody reads any more. */
 class Outlet {
   readonly body: ReadableStream<Uint8Array>;
@@ -49,13 +52,21 @@ class Outlet {
   #wake: (() => void) | null = null;
 
   constructor() {
-    this.body = new ReadableStream<Uint8Array>({
-      start: (controller) => {
-        this.#controller = controller;
+    this.body = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.#controller = controller;
+        },
+        pull: () => this.#wake?.(),
+        cancel: () => this.leave(),
       },
-      pull: () => this.#wake?.(),
-      cancel: () => this.leave(),
-    });
+      { highWaterMark: piecesAhead },
+    );
+  }
+
+  /** Takes what must not wait behind a client that is slow: such a connection is warm already. */
+  get isKeptWaiting(): boolean {
+    return (this.#controller?.desiredSize ?? 1) <= 0;
   }
 
   /** Nobody reads any more, or is waited for: what is written from here on is dropped. */
@@ -96,13 +107,17 @@ async function pump(
 ): Promise<{ outcome: Outcome; bytes: number }> {
   const events = new EventStreamReader();
   const startedMs = Date.now();
-  const endMs = startedMs + limits.ceilingMs;
-  // A client that doesn't read would hold everything open: its time ends a little after the stream's own.
-  const patience = setTimeout(() => outlet.break(), limits.ceilingMs + limits.keepAliveMs);
+  const watch = new Watch(limits, startedMs, {
+    quiet: () => {
+      if (events.state().betweenEvents && !outlet.isKeptWaiting) void outlet.write(keepAlive);
+    },
+    over: () => void reader.cancel().catch(() => undefined),
+    hopeless: () => outlet.break(),
+  });
   let bytes = 0;
   try {
     for (;;) {
-      const read = await nextRead(reader, outlet, events, limits, endMs);
+      const read = await watch.during(reader.read());
       if (read.done) break;
       bytes += read.value.byteLength;
       events.write(read.value);
@@ -124,12 +139,83 @@ async function pump(
     outlet.close();
     return { outcome, bytes };
   } finally {
-    clearTimeout(patience);
+    watch.end();
   }
 }
 
 /** Silence beyond what a picture can take, or a stream without an end. */
 class Silence extends Error {}
+
+interface WatchCalls {
+  /** The backend has been silent for `keepAliveMs`. */
+  quiet(): void;
+  /** It has been silent, or gone on, for too long: what is being read must end. */
+  over(): void;
+  /** And a while later nothing has come of that, since the client doesn't read. */
+  hopeless(): void;
+}
+
+/** One timer for a whole stream, however many events it has: it looks back when it rings, and is set for what is due next. */
+class Watch {
+  readonly #limits: StreamLimits;
+  readonly #calls: WatchCalls;
+  readonly #endMs: number;
+  /** Since when a read has been waiting; null: the client is being waited for, which is no silence of the backend. */
+  #silentSinceMs: number | null = null;
+  #quietMs: number;
+  #silence: Silence | null = null;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+
+  constructor(limits: StreamLimits, nowMs: number, calls: WatchCalls) {
+    this.#limits = limits;
+    this.#calls = calls;
+    this.#endMs = nowMs + limits.ceilingMs;
+    this.#quietMs = nowMs;
+    this.#arm(nowMs);
+  }
+
+  async during(pending: Promise<Read>): Promise<Read> {
+    this.#silentSinceMs = Date.now();
+    try {
+      const read = await pending;
+      if (this.#silence !== null) throw this.#silence;
+      return read;
+    } catch (error) {
+      throw this.#silence ?? error;
+    } finally {
+      this.#silentSinceMs = null;
+    }
+  }
+
+  end(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  #arm(nowMs: number): void {
+    const since = this.#silentSinceMs ?? nowMs;
+    const quietMs = Math.max(since, this.#quietMs) + this.#limits.keepAliveMs;
+    const dueMs = Math.min(quietMs, since + this.#limits.idleMs, this.#endMs);
+    this.#timer = setTimeout(() => this.#ring(Date.now()), Math.max(1, dueMs - nowMs));
+  }
+
+  #ring(nowMs: number): void {
+    const since = this.#silentSinceMs ?? nowMs;
+    if (nowMs >= this.#endMs) return this.#over("The backend's stream has gone on for too long.");
+    if (nowMs - since >= this.#limits.idleMs) return this.#over("The backend's stream has been silent for too long.");
+    if (nowMs - Math.max(since, this.#quietMs) >= this.#limits.keepAliveMs) {
+      this.#quietMs = nowMs;
+      this.#calls.quiet();
+    }
+    this.#arm(nowMs);
+  }
+
+  #over(message: string): void {
+    this.#silence = new Silence(message);
+    this.#timer = setTimeout(() => this.#calls.hopeless(), this.#limits.keepAliveMs);
+    this.#calls.over();
+  }
+}
 
 function brokenAs(
   error: unknown,
@@ -145,45 +231,6 @@ function brokenAs(
   }
   const message = "The connection to the backend broke in the middle of the stream.";
   return { code: "backend_answer_cut", message, outcome: classifyThrown("unclear", "body", elapsedMs) };
-}
-
-/** The next piece; while there is none, a comment now and then, but only between events. */
-async function nextRead(
-  reader: Reader,
-  outlet: Outlet,
-  events: EventStreamReader,
-  limits: StreamLimits,
-  endMs: number,
-): Promise<Read> {
-  const pending = reader.read();
-  let nowMs = Date.now();
-  const idleEndMs = nowMs + limits.idleMs;
-  for (;;) {
-    if (nowMs >= idleEndMs) throw new Silence("The backend's stream has been silent for too long.");
-    if (nowMs >= endMs) throw new Silence("The backend's stream has gone on for too long.");
-    const waitMs = Math.min(limits.keepAliveMs, idleEndMs - nowMs, endMs - nowMs);
-    const read = await within(pending, waitMs);
-    if (read !== null) return read;
-    nowMs = Date.now();
-    if (waitMs === limits.keepAliveMs && events.state().betweenEvents) await outlet.write(keepAlive);
-  }
-}
-
-/** null: not yet. */
-function within(pending: Promise<Read>, ms: number): Promise<Read | null> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => resolve(null), ms);
-    pending.then(
-      (read) => {
-        clearTimeout(timer);
-        resolve(read);
-      },
-      (error: unknown) => {
-        clearTimeout(timer);
-        reject(error as Error);
-      },
-    );
-  });
 }
 
 function endedAs(events: EventStreamReader, limits: StreamLimits): Outcome {
