@@ -8,6 +8,7 @@ import { barChart, lineChart, short, type Chart } from "./plot.ts";
 import { performGlobe, performRuns } from "./pool.ts";
 import type { RunOptions } from "./run.ts";
 import { findScenario, scenarioNames } from "./scenarios.ts";
+import { measureSpeed, speedMarkdown } from "./speed.ts";
 import { shareStepS, type Outcome } from "./task.ts";
 
 const seeds = [1, 2, 3, 4, 5];
@@ -53,10 +54,13 @@ export async function writeReport(say: (line: string) => void): Promise<boolean>
   const judged = claims.map((claim) => judge(claim, results));
   say("the globe");
   const globe = await performGlobe(globeOptions(1));
+  const speed = measureSpeed();
   const plots = { ...plotsOf(results), ...globePlots(globe) };
   for (const [name, svg] of Object.entries(plots)) await writeFile(new URL(name, documents), svg);
   const preface = await readFile(new URL("preface.md", import.meta.url), "utf8");
-  const text = [preface, promisesText(judged), scenariosText(results), globeMarkdown(globe)].join("\n");
+  const text = [preface, promisesText(judged), scenariosText(results), globeMarkdown(globe), speedMarkdown(speed)].join(
+    "\n",
+  );
   await writeFile(new URL("balancing.md", documents), await format(text, { parser: "markdown", printWidth: 120 }));
   for (const { claim, values } of judged.filter((one) => !one.held))
     say(`does not hold: ${claim.text}: ${values.join(" ")}`);
