@@ -7,14 +7,18 @@ import { resolve } from "node:path";
 import { parseEnv } from "node:util";
 import { defineCommand, runMain } from "citty";
 import Table from "cli-table3";
-import type { ConfigFault } from "../src/shared/config/config.ts";
+import { readApiKeys } from "../src/shared/api-key.ts";
+import type { ConfigFault, Runtime } from "../src/shared/config/config.ts";
 import { showConfig } from "../src/shared/config/mask.ts";
 import type { ShownConfig } from "../src/shared/config/mask.ts";
 import { readConfig } from "../src/shared/config/read.ts";
 import { settingPaths, valueAt } from "../src/shared/config/override.ts";
 import { variableNames } from "../src/shared/config/source.ts";
+import { readOperatorAccess } from "../src/shared/operator-access.ts";
 
-const names = ["BACKEND_SERVERS", "CONFIG", ...variableNames] as const;
+/** Secrets besides, which are checked and never shown. */
+const secretNames = ["API_KEYS", "ADMIN_TOKEN", "ADMIN_TOKENS", "ACCESS"] as const;
+const names = ["BACKEND_SERVERS", "CONFIG", ...variableNames, ...secretNames] as const;
 
 interface Place {
   readonly name: string;
@@ -99,9 +103,20 @@ function judge({ source, from, warnings }: Gathered): Verdict {
     (name) => `${name}: while it is declared in ${from[name]}, \`wrangler secret put ${name}\` is refused`,
   );
   const reading = readConfig(source);
-  if (!reading.ok) return { ok: false, from, faults: reading.faults, warnings: [...warnings, ...blocked], shown: null };
-  const shown = showConfig(reading.config, source);
-  return { ok: true, from, faults: [], warnings: [...reading.warnings, ...warnings, ...blocked], shown };
+  const keys = readApiKeys(source["API_KEYS"]);
+  const faults = [...(reading.ok ? [] : reading.faults), ...(keys.ok ? [] : keys.faults)];
+  const closed = accessWarnings(source, reading.ok ? reading.config.RUNTIME : "cloudflare");
+  const said = [...(reading.ok ? reading.warnings : []), ...warnings, ...blocked, ...closed];
+  const shown = reading.ok && keys.ok ? showConfig(reading.config, source) : null;
+  return { ok: faults.length === 0, from, faults, warnings: said, shown };
+}
+
+/** A mistake in who may operate closes the operators' API and takes no client's request down. */
+function accessWarnings(source: Gathered["source"], runtime: Runtime): readonly string[] {
+  return readOperatorAccess(source, runtime).faults.map(
+    ({ field, allowed, received }) =>
+      `${field}: it takes ${allowed}; received ${received}. Whoever it is for can't use the operators' API`,
+  );
 }
 
 // ── Printing ─────────────────────────────────────────────────────────────────────────────────────

@@ -48,6 +48,22 @@ const backends = (host: string) =>
   JSON.stringify([{ url: `https://${host}`, headers: { "X-Origin-Secret": "hunter2" } }]);
 
 describe("config:check", () => {
+  test("finds what is wrong with the clients' and the operators' keys, and shows none of them", async () => {
+    const env = {
+      BACKEND_SERVERS: backends("a.example.com"),
+      API_KEYS: '{"team":{"key":"hunter2 with blanks"}}',
+      ADMIN_TOKENS: '{"ops":{"token":"hunter2","role":"emperor"}}',
+    };
+    const { code, stdout } = await run({ args: ["--json"], env });
+    expect(code).toBe(1);
+    const verdict = JSON.parse(stdout) as { faults: { field: string }[]; warnings: string[] };
+    expect(verdict.faults.map(({ field }) => field)).toEqual(["API_KEYS.team.key"]);
+    expect(verdict.warnings.join()).toMatch(/ADMIN_TOKENS\.ops\.role.*operators' API/);
+    expect(stdout).not.toContain("hunter2");
+    const right = await run({ env: { ...env, API_KEYS: '{"team":{"key":"hunter2"}}', ADMIN_TOKENS: "" } });
+    expect([right.code, right.stdout.includes("hunter2")]).toEqual([0, false]);
+  });
+
   test("prints the same faults as the Worker finds, and exits 1", async () => {
     const env = {
       BACKEND_SERVERS: '[{"url":"http://127.0.0.1","weight":-1},{"url":"https://u:hunter2@a.example.com"}]',
