@@ -52,7 +52,9 @@ function taken(exchange: Exchange): Response | Promise<Response> {
 
 function failed(exchange: Exchange, error: unknown): Response {
   exchange.reason = "internal_error";
-  exchange.edge.warnOncePerMinute("internal_error", error);
+  // With its trace, and with the id that the client was given.
+  const trace = error instanceof Error ? error.stack : String(error);
+  exchange.edge.warnOncePerMinute("internal_error", `${exchange.id} ${trace}`);
   return failureResponse({
     code: "internal_error",
     message: "The edge failed on this request; its operator's log says why.",

@@ -1,6 +1,7 @@
 import { createExecutionContext, reset, waitOnExecutionContext } from "cloudflare:test";
 import { env as bindings } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { edgeOf } from "../../src/worker/edge.ts";
 import type { Env } from "../../src/worker/env.ts";
 import type { LogEntry } from "../../src/worker/log/entry.ts";
 import { handle } from "../../src/worker/pipeline.ts";
@@ -399,6 +400,24 @@ describe("a broken configuration", () => {
     ]);
     expect(response.headers.get("x-request-id")).toBe(logged[1]?.id);
     expect(logged[1]).toMatchObject({ outcome: "rejected", reason: "configuration_invalid" });
+  });
+});
+
+describe("a defect of the edge", () => {
+  test("is a 500 that tells no details, and the log has its trace under the answer's id", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => undefined);
+    const reading = edgeOf(unlimited);
+    if (!reading.ok) throw new Error("the configuration of the tests is broken");
+    vi.spyOn(reading.edge.routes, "match").mockImplementation(() => {
+      throw new Error("a defect");
+    });
+    const response = await ask("/ping");
+    expect([response.status, await response.clone().text()]).toEqual([500, expect.not.stringContaining("a defect")]);
+    expect(await failureOf(response)).toBe("internal_error");
+    const told = warn.mock.calls.map(([line]) => String(line)).find((line) => line.includes("internal_error"));
+    expect(told).toContain(`${response.headers.get("x-request-id")} Error: a defect`);
+    expect(told).toContain("pipeline");
+    expect(logged).toEqual([expect.objectContaining({ status: 500, reason: "internal_error" })]);
   });
 });
 
