@@ -32,7 +32,7 @@ export class Load {
   readonly generations: Sent[] = [];
   readonly #system: EdgeSystem;
   readonly #rates: Rates;
-  readonly #open = new Set<Promise<void>>();
+  readonly #open = new Map<Promise<void>, string>();
   readonly #agent = new Agent({ keepAlive: true, maxSockets: Infinity });
   #timer: ReturnType<typeof setInterval> | null = null;
   /** Tells this load's prompts from those of any other. */
@@ -61,14 +61,16 @@ export class Load {
   /** No new requests; settles when all have been answered, or throws when one has not within `patienceMs`. */
   async stop(patienceMs: number): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
-    const late = sleep(patienceMs).then(() => "late");
-    const ended = await Promise.race([Promise.all(this.#open), late]);
+    const late = sleep(patienceMs, "late", { ref: false });
+    const ended = await Promise.race([Promise.all(this.#open.keys()), late]);
     this.#agent.destroy();
-    if (ended === "late") throw new Error(`${this.#open.size} requests were not answered within ${patienceMs} ms`);
+    if (ended === "late")
+      throw new Error(`not answered within ${patienceMs} ms: ${[...this.#open.values()].join(", ")}`);
   }
 
   #track(work: Promise<void>): void {
-    this.#open.add(work);
+    const atS = Math.round(performance.now() / 1000);
+    this.#open.set(work, `${cheapPaths[this.#serial % cheapPaths.length] ?? ""} at ${atS} s`);
     void work.finally(() => this.#open.delete(work));
   }
 
