@@ -80,8 +80,8 @@ export async function faultRound(
 
 async function facts(system: EdgeSystem): Promise<{ leases: number; state: string | undefined }> {
   const state = (await serversOf(system)).find(({ name }) => name === victimName)?.state;
-  // A settlement may still be on its way.
-  for (let waited = 0; waited < 2000 && (await inFlight(system)) > 0; waited += 100) await sleep(100);
+  // A settlement may still be on its way, on a busy machine for seconds; a lost one would stand for ninety.
+  for (let waited = 0; waited < 15_000 && (await inFlight(system)) > 0; waited += 100) await sleep(100);
   return { leases: await inFlight(system), state };
 }
 
