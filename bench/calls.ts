@@ -1,6 +1,6 @@
 /** How often the objects are called for so many requests at a steady rate. */
 import type { Case } from "./cases.ts";
-import { openLoop } from "./measure.ts";
+import { afterMs, openLoop, pause, wake } from "./measure.ts";
 import type { Bench, Sample } from "./measure.ts";
 
 export interface Calls {
@@ -28,6 +28,8 @@ export interface CallsAtRate {
 
 /** A stretch of `seconds` at `rate`: the calls that arrived at the objects, in thousands of requests. */
 export async function callsAt(bench: Bench, one: Case, rate: number, seconds: number): Promise<CallsAtRate> {
+  await wake(bench, one);
+  await pause(afterMs);
   const before = await counted(bench);
   const requests = rate * seconds;
   const sample = await openLoop(bench, one, rate, requests);

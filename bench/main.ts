@@ -12,7 +12,7 @@ import { cases, moreRatios, ratios } from "./cases.ts";
 import type { Case } from "./cases.ts";
 import { spreadOf } from "./figures.ts";
 import type { Spread } from "./figures.ts";
-import { closedLoop, openLoop } from "./measure.ts";
+import { closedLoop, openLoop, wake } from "./measure.ts";
 import type { Bench, Sample } from "./measure.ts";
 import { ratioOf } from "./ratio.ts";
 import type { Findings, Samples } from "./ratio.ts";
@@ -44,9 +44,7 @@ async function rounds(
 ): Promise<{ closed: Samples; open: Samples }> {
   const closed: Record<string, Sample[]> = {};
   const open: Record<string, Sample[]> = {};
-  const latencyCases = process.env.NOLAT
-    ? []
-    : chosen.filter((one) => ["two_calls", "two_calls_again", "table_get"].includes(one.name));
+  const latencyCases = chosen.filter((one) => ["two_calls", "two_calls_again", "table_get"].includes(one.name));
   for (let round = -1; round < count; round += 1) {
     const order = rotated(chosen, round);
     for (const one of order) {
@@ -58,6 +56,7 @@ async function rounds(
     }
     if (round < 0) continue;
     for (const one of rotated(latencyCases, round)) {
+      await wake(bench, one);
       const sample = await openLoop(bench, one, latencyRate, latencyRate * 3);
       (open[one.name] ??= []).push(sample);
       say(

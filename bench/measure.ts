@@ -7,7 +7,7 @@ import type { Generator } from "./process.ts";
 import type { System } from "./system.ts";
 
 /** What a request leaves behind (reports, rows) is done within this, and counted. */
-const afterMs = 1300;
+export const afterMs = 1300;
 /** At most so many requests to bring a client into the state that a case wants. */
 const mostUntil = 200;
 
@@ -51,14 +51,13 @@ export async function closedLoop(bench: Bench, one: Case): Promise<Sample> {
  * Objects that nobody called for ten seconds have left memory, and making them anew is no part of the steady state: each
  * client has sent a request just before the measurement begins.
  */
-async function wake({ system, generator, connections }: Bench, one: Case): Promise<void> {
+export async function wake({ system, generator, connections }: Bench, one: Case): Promise<void> {
   const port = system.portOf(one.worker);
   await generator.run({ kind: "closed", port, shape: one.shape, requests: one.shape.addresses.length, connections });
 }
 
 export async function openLoop(bench: Bench, one: Case, rate: number, requests: number): Promise<Sample> {
   const { system, generator } = bench;
-  await wake(bench, one);
   const { pid } = system.workers[one.worker];
   const before = cpuUs(pid);
   const port = system.portOf(one.worker);
