@@ -2,12 +2,13 @@
 import * as v from "valibot";
 import { readBackends } from "./backends.ts";
 import { defaults } from "./defaults.ts";
-import type { Config, ConfigFault, ConfigReading, ExtraRoute, Limit, Runtime } from "./config.ts";
+import type { Config, ConfigFault, ConfigReading, ExtraRoute, Limit, PolicyName, Runtime } from "./config.ts";
 import { fault } from "./fault.ts";
 import { issueFaults } from "./issue.ts";
 import { layOver } from "./override.ts";
 import type { OverrideValues } from "./override.ts";
 import { routeWarnings } from "../jimeng/routes.ts";
+import { picksFromTable, routeClasses } from "../route.ts";
 import { configSchema } from "./schema.ts";
 import type { ConfigInput, PartialLimit } from "./schema.ts";
 import { readSource } from "./source.ts";
@@ -137,8 +138,21 @@ function routeFaults(routes: readonly ExtraRoute[]): readonly ConfigFault[] {
   return faults;
 }
 
+/** By a table a second old they send every isolate to whoever looked idle then: docs/balancing.md has what it costs. */
+const herding: ReadonlySet<PolicyName> = new Set(["least-requests", "lowest-latency", "hot-cold"]);
+
+function policyWarnings({ BALANCE, PICKS }: Config): readonly string[] {
+  if (PICKS === "exact") return [];
+  const herded = routeClasses.filter((name) => picksFromTable(name) && herding.has(BALANCE.policies[name]));
+  return herded.map(
+    (name) =>
+      `BALANCE.policies.${name}: ${BALANCE.policies[name]} picks from a table about a second old here, so that every isolate sends to the same backend; ` +
+      "weighted-round-robin does not, nor do power-of-two and rendezvous (or PICKS: exact, at the price of a registry call a request)",
+  );
+}
+
 function configWarnings(config: Config, raw: RawConfig): readonly string[] {
-  const warnings: string[] = routeWarnings(config.ROUTES);
+  const warnings: string[] = [...routeWarnings(config.ROUTES), ...policyWarnings(config)];
   if (config.RETRY.generations === "unsafe") {
     warnings.push(
       "RETRY.generations: unsafe sends a generation again that may already have been executed; credits may be spent twice",

@@ -553,6 +553,31 @@ describe("warnings", () => {
     expect(warnings(source)).toMatchObject([expect.stringContaining(words)]);
   });
 
+  describe("a policy that looks for the idlest backend", () => {
+    const policies = (given: Record<string, string>, more: Record<string, unknown> = {}) =>
+      warnings({ BACKEND_SERVERS: one, CONFIG: { BALANCE: { policies: given }, ...more } });
+
+    test.each(["least-requests", "lowest-latency", "hot-cold"])(
+      "%s for a class that picks from the table, and which policy to take instead",
+      (policy) => {
+        for (const name of ["query", "usage", "token"]) {
+          expect(policies({ [name]: policy })).toMatchObject([
+            expect.stringMatching(new RegExp(`^BALANCE\\.policies\\.${name}: ${policy} .*; weighted-round-robin`)),
+          ]);
+        }
+        expect(policies({ query: policy, usage: policy })).toHaveLength(2);
+      },
+    );
+
+    test("is none where the registry is asked, and others are none anywhere", () => {
+      for (const name of ["generate", "stream", "task"]) expect(policies({ [name]: "least-requests" })).toEqual([]);
+      expect(policies({ query: "hot-cold" }, { PICKS: "exact" })).toEqual([]);
+      for (const policy of ["weighted-round-robin", "power-of-two", "rendezvous"]) {
+        expect(policies({ query: policy, usage: policy, token: policy })).toEqual([]);
+      }
+    });
+  });
+
   test("a plain configuration has none", () => {
     expect(warnings({ BACKEND_SERVERS: one, ROUTES: [{ path: "/test/*" }, { path: "/*" }] })).toEqual([]);
   });
