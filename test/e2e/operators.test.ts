@@ -10,6 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { afterEach, describe, expect, test } from "vitest";
 import { readExposition } from "../shared/metrics/exposition-lint.ts";
+import { openRaw, requestBytes } from "./forwarding/raw-client.ts";
 import { startEdgeBefore, startSystem, type EdgeSystem, type SystemOptions } from "./edge.ts";
 import { WebhookReceiver } from "./webhook-receiver.ts";
 
@@ -248,30 +249,73 @@ describe("what is changed", () => {
   });
 });
 
-test("an assertion of Access is verified against the keys that the team's own server hands out", async () => {
-  const { privateKey, publicKey } = await generateKeyPair("RS256");
-  const jwks = { keys: [{ ...(await exportJWK(publicKey)), kid: "k", alg: "RS256" }] };
-  const team = createServer((request, response) => {
-    const found = request.url === "/cdn-cgi/access/certs";
-    response.writeHead(found ? 200 : 404, { "content-type": "application/json" }).end(JSON.stringify(jwks));
-  }).listen(0, "127.0.0.1");
-  await once(team, "listening");
-  endings.push(async () => void team.close());
-  const issuer = `http://127.0.0.1:${(team.address() as AddressInfo).port}`;
-  const ACCESS = JSON.stringify({ teamDomain: issuer, aud: "tag", groups: { operator: ["ops"] } });
-  const system = await start({ backends: [{ name: "one" }], variables: { ACCESS } });
-  const assertion = (aud: string): Promise<string> =>
-    new SignJWT({ email: "olga@example.com", groups: ["ops"] })
-      .setProtectedHeader({ alg: "RS256", kid: "k" })
-      .setIssuer(issuer)
-      .setAudience(aud)
-      .setExpirationTime("1m")
-      .sign(privateKey);
-  const drain = async (aud: string): Promise<number> => {
-    const headers = { "cf-access-jwt-assertion": await assertion(aud) };
-    return (await fetch(`${system.url}/api/backends/one/drain`, { method: "POST", headers })).status;
-  };
-  expect([await drain("another"), await drain("tag")]).toEqual([401, 200]);
+describe("an assertion of Access", () => {
+  interface Team {
+    readonly system: EdgeSystem;
+    /** The header that a service token of the team's operators sends. */
+    headersFor(audience: string): Promise<Record<string, string>>;
+  }
+
+  /** `serve` answers a request for the keys, with `send`, when it likes. */
+  async function startTeam(serve: (send: () => void) => void): Promise<Team> {
+    const { privateKey, publicKey } = await generateKeyPair("RS256");
+    const jwks = { keys: [{ ...(await exportJWK(publicKey)), kid: "k", alg: "RS256" }] };
+    const keyServer = createServer((request, response) => {
+      const found = request.url === "/cdn-cgi/access/certs";
+      const send = () =>
+        void response.writeHead(found ? 200 : 404, { "content-type": "application/json" }).end(JSON.stringify(jwks));
+      serve(send);
+    }).listen(0, "127.0.0.1");
+    await once(keyServer, "listening");
+    endings.push(async () => {
+      keyServer.close();
+      keyServer.closeAllConnections();
+    });
+    const issuer = `http://127.0.0.1:${(keyServer.address() as AddressInfo).port}`;
+    const ACCESS = JSON.stringify({ teamDomain: issuer, aud: "tag", groups: { operator: ["ops"] } });
+    const system = await start({ backends: [{ name: "one" }], variables: { ACCESS } });
+    const headersFor = async (audience: string): Promise<Record<string, string>> => {
+      const assertion = await new SignJWT({ email: "olga@example.com", groups: ["ops"] })
+        .setProtectedHeader({ alg: "RS256", kid: "k" })
+        .setIssuer(issuer)
+        .setAudience(audience)
+        .setExpirationTime("1m")
+        .sign(privateKey);
+      return { "cf-access-jwt-assertion": assertion };
+    };
+    return { system, headersFor };
+  }
+
+  test("is verified against the keys that the team's own server hands out", async () => {
+    const { system, headersFor } = await startTeam((send) => send());
+    const drain = async (audience: string): Promise<number> => {
+      const init = { method: "POST", headers: await headersFor(audience) };
+      return (await fetch(`${system.url}/api/backends/one/drain`, init)).status;
+    };
+    expect([await drain("another"), await drain("tag")]).toEqual([401, 200]);
+  });
+
+  test("is verified though whoever fetched the keys first has left before they came", async () => {
+    const held: (() => void)[] = [];
+    const { system, headersFor } = await startTeam((send) => void held.push(send));
+    const headers = await headersFor("tag");
+    const asked = (): number => held.length;
+
+    const leaver = await openRaw(system.port, requestBytes("/api/backends", { headers }));
+    await expect.poll(asked, { interval: 10 }).toBe(1);
+    const second = system.get("/api/backends", headers);
+    const third = system.get("/api/backends", headers);
+    // Nobody waits for another's fetch, so nobody hangs when that is torn down with its client.
+    await expect.poll(asked, { interval: 10 }).toBe(3);
+    leaver.resetAndDestroy();
+    await sleep(100);
+    for (const send of held) send();
+    expect([(await second).status, (await third).status]).toEqual([200, 200]);
+
+    // What they found serves whoever comes next.
+    expect((await system.get("/api/backends", headers)).status).toBe(200);
+    expect(asked()).toBe(3);
+  });
 });
 
 async function system200(answer: Promise<Response>, status = 200): Promise<void> {

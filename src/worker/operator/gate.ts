@@ -1,6 +1,6 @@
 /** Who shows what: operators' bearer tokens, compared in constant time over hashes, and Cloudflare Access. */
-import { createRemoteJWKSet, errors, jwtVerify } from "jose";
-import type { JWTPayload } from "jose";
+import { createRemoteJWKSet, errors, jwksCache, jwtVerify } from "jose";
+import type { JWKSCacheInput, JWTPayload } from "jose";
 import type { Runtime } from "../../shared/config/config.ts";
 import { membershipsOf, readOperatorAccess, roleOf } from "../../shared/operator-access.ts";
 import type { AccessSettings, OperatorAccess, OperatorRole } from "../../shared/operator-access.ts";
@@ -20,8 +20,6 @@ export type Identity =
       readonly role: OperatorRole | null;
       readonly by: "token" | "access";
     };
-
-type Keys = ReturnType<typeof createRemoteJWKSet>;
 
 /** What Access signs with. */
 const algorithms = ["RS256"];
@@ -43,20 +41,12 @@ interface HashedToken {
 
 export class OperatorGate {
   readonly #settings: OperatorAccess;
-  readonly #keys: Keys | null;
+  /** The keys of Access as they came, and when: plain values, so that each request makes its own of them and fetches by itself. */
+  readonly #keys: JWKSCacheInput = {};
   #hashed: readonly HashedToken[] | null = null;
 
   constructor(settings: OperatorAccess) {
     this.#settings = settings;
-    const { access } = settings;
-    this.#keys =
-      access === null
-        ? null
-        : createRemoteJWKSet(new URL(`${access.issuer}/cdn-cgi/access/certs`), {
-            cacheMaxAge: keysMaxAgeMs,
-            cooldownDuration: keysCooldownMs,
-            timeoutDuration: keysPatienceMs,
-          });
   }
 
   get faults(): OperatorAccess["faults"] {
@@ -69,7 +59,7 @@ export class OperatorGate {
 
   /** Whether the request shows anything that an operator might. */
   shows(headers: Headers): boolean {
-    return bearerOf(headers) !== null || (this.#keys !== null && headers.has(assertionHeader));
+    return bearerOf(headers) !== null || (this.#settings.access !== null && headers.has(assertionHeader));
   }
 
   async identify(headers: Headers): Promise<Identity> {
@@ -79,7 +69,7 @@ export class OperatorGate {
     if (known !== null) return { kind: "known", name: known.name, role: known.role, by: "token" };
     const assertion = headers.get(assertionHeader);
     const { access } = this.#settings;
-    if (assertion !== null && access !== null && this.#keys !== null) return verify(assertion, access, this.#keys);
+    if (assertion !== null && access !== null) return verify(assertion, access, this.#keys);
     return bearer === null ? { kind: "anonymous" } : { kind: "wrong", guessed: true };
   }
 
@@ -105,9 +95,15 @@ export class OperatorGate {
   }
 }
 
-async function verify(assertion: string, access: AccessSettings, keys: Keys): Promise<Identity> {
+async function verify(assertion: string, access: AccessSettings, keys: JWKSCacheInput): Promise<Identity> {
+  const keySet = createRemoteJWKSet(new URL(`${access.issuer}/cdn-cgi/access/certs`), {
+    cacheMaxAge: keysMaxAgeMs,
+    cooldownDuration: keysCooldownMs,
+    timeoutDuration: keysPatienceMs,
+    [jwksCache]: keys,
+  });
   try {
-    const { payload } = await jwtVerify(assertion, keys, {
+    const { payload } = await jwtVerify(assertion, keySet, {
       issuer: access.issuer,
       audience: [...access.audiences],
       algorithms,
