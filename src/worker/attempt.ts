@@ -14,14 +14,17 @@ import type { Outcome } from "../shared/outcome.ts";
 import { aborted } from "../shared/outcome.ts";
 import type { RouteClass } from "../shared/route.ts";
 import { keptBodyBytes, readPrefix } from "./body.ts";
+import { byteSource } from "./byte-source.ts";
+import type { ByteSource } from "./byte-source.ts";
 import { Room, uncountedBytes } from "./buffer.ts";
 import type { FailureCode } from "./failure.ts";
+import type { UploadFault } from "./upload.ts";
 
 /** A JSON body that may be an error; a larger one is pictures. */
 const errorBytes = 65_536;
 
 /** Why an attempt was ended from here. */
-export type EndedBy = "attempt_timeout" | "deadline" | "client_left" | "backend_lost";
+export type EndedBy = "attempt_timeout" | "deadline" | "client_left" | "backend_lost" | "upload_failed";
 
 export interface Sending {
   readonly url: string;
@@ -31,8 +34,8 @@ export interface Sending {
   readonly signal: AbortSignal;
   /** Why `signal` was aborted; null while it was not. */
   readonly endedBy: () => EndedBy | null;
-  /** Whether the client's own upload broke, which looks like a broken connection to the backend. */
-  readonly brokenByClient: () => Promise<boolean>;
+  /** Whether the client's own upload failed, which looks like a broken connection to the backend. */
+  readonly uploadFault: () => Promise<UploadFault | null>;
   readonly routeId: string;
   readonly routeClass: RouteClass;
 }
@@ -58,7 +61,7 @@ export type AnswerBody =
   | {
       readonly kind: "continued";
       readonly bytes: Uint8Array;
-      readonly rest: ReadableStreamDefaultReader<Uint8Array>;
+      readonly rest: ByteSource;
       readonly room: Room;
     }
   | { readonly kind: "events"; readonly stream: ReadableStream<Uint8Array> };
@@ -84,33 +87,35 @@ export async function attempt(sending: Sending): Promise<AttemptResult> {
       signal: sending.signal,
     });
   } catch {
-    return (await brokenUpload(sending, startedMs)) ?? thrown(sending, "sent", Date.now() - startedMs);
+    return (await failedUpload(sending, startedMs)) ?? thrown(sending, "sent", Date.now() - startedMs);
   }
   try {
     return await heard(sending, response, startedMs);
   } catch {
-    return thrown(sending, "body", Date.now() - startedMs);
+    const upload = sending.endedBy() === "upload_failed" ? await failedUpload(sending, startedMs) : null;
+    return upload ?? thrown(sending, "body", Date.now() - startedMs);
   }
 }
 
 /** A client that neither sends nor breaks for so long is not what broke. */
 const uploadVerdictMs = 1000;
 
-/** A client that gave up its upload: nobody's fault here. null: it was not that. */
-async function brokenUpload(sending: Sending, startedMs: number): Promise<AttemptResult | null> {
-  if (sending.endedBy() !== null) return null;
+/** A client that gave up its upload, or fell silent in it: nobody's fault here. null: it was not that. */
+async function failedUpload(sending: Sending, startedMs: number): Promise<AttemptResult | null> {
+  const endedBy = sending.endedBy();
+  if (endedBy !== null && endedBy !== "upload_failed") return null;
   let timer: ReturnType<typeof setTimeout> | null = null;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), uploadVerdictMs);
+  const late = new Promise<null>((resolve) => {
+    timer = setTimeout(() => resolve(null), uploadVerdictMs);
   });
-  const broken = await Promise.race([sending.brokenByClient(), late]);
+  const fault = await Promise.race([sending.uploadFault(), late]);
   clearTimeout(timer);
-  if (!broken) return null;
+  if (fault === null) return null;
   return {
     outcome: aborted,
     learned: null,
     answer: null,
-    failure: "body_unreadable",
+    failure: fault,
     latencyMs: Date.now() - startedMs,
   };
 }
@@ -204,7 +209,7 @@ async function readWhole(response: Response, isJson: boolean): Promise<Heard> {
 }
 
 async function read(stream: ReadableStream<Uint8Array>, isJson: boolean): Promise<Heard> {
-  const { bytes, rest, room } = await readPrefix(stream, keptBodyBytes);
+  const { bytes, rest, room } = await readPrefix(byteSource(stream), keptBodyBytes);
   if (rest !== null) return { body: { kind: "continued", bytes, rest, room }, state: "unread" };
   return lookedAt(bytes, room, isJson);
 }
@@ -274,7 +279,7 @@ function thrown(sending: Sending, phase: "sent" | "body", latencyMs: number): At
 }
 
 function endedOutcome(endedBy: EndedBy, phase: "sent" | "body", elapsedMs: number): Outcome {
-  if (endedBy === "client_left") return classifyThrown("client_left", phase, elapsedMs);
+  if (endedBy === "client_left" || endedBy === "upload_failed") return classifyThrown("client_left", phase, elapsedMs);
   if (endedBy === "deadline") return classifyThrown("deadline", phase, elapsedMs);
   if (endedBy === "attempt_timeout") return classifyThrown("timeout", "sent", elapsedMs);
   return { kind: "backend_fault", executed: "unknown", seenByProbe: true, reason: "lost" };

@@ -1,44 +1,39 @@
 /** What may be kept of a body, and for how long. */
-import { joined, Room } from "./buffer.ts";
+import { joined, pieceBytes, Room, uncountedBytes } from "./buffer.ts";
+import { Gathering } from "./byte-source.ts";
+import type { ByteSource } from "./byte-source.ts";
 import { classOf, readRequest } from "../shared/jimeng/request-body.ts";
 import type { Route, RouteClass } from "../shared/route.ts";
+import { carry, Upload, uploadedWhole } from "./upload.ts";
+import type { UploadFault } from "./upload.ts";
 
 /** A cheap request's body up to this is kept for a second attempt; a generation's JSON up to this is read for `model` and `stream`. */
 export const keptBodyBytes = 1_048_576;
 
 export interface Outgoing {
-  /** The body for one attempt; null: none. What is not `repeatable` can be asked for once. */
-  readonly open: () => Uint8Array | ReadableStream<Uint8Array> | null;
+  /** The body for one attempt; null: none. What is not `repeatable` can be asked for once; `onFault`: it will not come to its end. */
+  readonly open: (onFault: () => void) => Uint8Array | ReadableStream<Uint8Array> | null;
   readonly repeatable: boolean;
-  /** After a failed attempt: whether it was the client's own stream that broke. */
-  readonly brokenByClient: () => Promise<boolean>;
+  /** After a failed attempt: whether it was the client's own upload that failed. */
+  readonly uploadFault: () => Promise<UploadFault | null>;
   /** Gives back the room of what was kept; nothing can be opened after it. */
   readonly drop: () => void;
   readonly model: string | null;
   readonly routeClass: RouteClass;
 }
 
-/** A body that was declared with a length but ended before it, or that the client gave up. */
-export class BodyUnreadable extends Error {}
-
-/** Reads as much of the request's body as the route needs, and no more than may be kept. */
-export async function outgoing(request: Request, route: Route): Promise<Outgoing> {
+/** Reads as much of the request's body as the route needs, and no more than may be kept. Throws `UploadFailed`. */
+export async function outgoing(request: Request, route: Route, idleMs: number): Promise<Outgoing> {
   const length = declaredLength(request.headers);
   if (request.body === null || length === 0) return kept(null, route);
-  if (isMultipart(request.headers)) return streamed(request.body, length, route);
-  if (length === null) return gathered(request.body, route);
-  const room = new Room();
-  if (length > keptBodyBytes || !room.take(length, Date.now())) {
-    room.give();
-    return streamed(request.body, length, route);
-  }
-  try {
-    return kept(new Uint8Array(await request.arrayBuffer()), route, room);
-  } catch (error) {
-    room.give();
-    throw new BodyUnreadable(String(error));
-  }
+  const isWhole = length !== null && length <= uncountedBytes;
+  if (isMultipart(request.headers)) return streamed(new Upload(request.body, idleMs), length, route);
+  if (isWhole) return kept(await uploadedWhole(request, idleMs), route);
+  const upload = new Upload(request.body, idleMs);
+  return length !== null && length > keptBodyBytes ? streamed(upload, length, route) : gathered(upload, length, route);
 }
+
+export const nobodysFault = async (): Promise<null> => null;
 
 function kept(bytes: Uint8Array | null, route: Route, room: Room | null = null): Outgoing {
   const facts = bytes !== null && route.readsBody ? readRequest(parsed(bytes)) : null;
@@ -46,7 +41,7 @@ function kept(bytes: Uint8Array | null, route: Route, room: Room | null = null):
   return {
     open: () => held,
     repeatable: true,
-    brokenByClient: async () => false,
+    uploadFault: nobodysFault,
     drop: () => {
       held = null;
       room?.give();
@@ -56,70 +51,37 @@ function kept(bytes: Uint8Array | null, route: Route, room: Room | null = null):
   };
 }
 
-const nothingToDrop = (): void => undefined;
-
-function streamed(source: ReadableStream<Uint8Array>, length: number | null, route: Route): Outgoing {
-  let uploaded: Promise<boolean> = Promise.resolve(false);
+function streamed(
+  upload: Upload,
+  length: number | null,
+  route: Route,
+  first: Uint8Array | null = null,
+  room: Room | null = null,
+): Outgoing {
+  let fault: Promise<UploadFault | null> = nobodysFault();
+  const drop = (): void => room?.give();
   return {
-    open: () => {
+    open: (onFault) => {
       const pipe = length === null ? new IdentityTransformStream() : new FixedLengthStream(length);
-      // Not cancelled with the backend's connection, so that it can be asked afterwards which of the two has broken.
-      uploaded = source.pipeTo(pipe.writable, { preventCancel: true }).then(
-        () => false,
-        () => isBroken(source),
-      );
+      fault = carry(upload, pipe.writable, { first, onFirstGone: drop, onFault });
       return pipe.readable;
     },
     repeatable: false,
-    brokenByClient: () => uploaded,
-    drop: nothingToDrop,
+    uploadFault: () => fault,
+    drop,
     model: null,
     routeClass: route.class,
   };
 }
 
-async function isBroken(source: ReadableStream<Uint8Array>): Promise<boolean> {
-  try {
-    const reader = source.getReader();
-    await reader.read();
-    reader.releaseLock();
-    return false;
-  } catch {
-    return true;
-  }
-}
-
-/** A body of unknown length: kept if it ends within what may be kept, else passed on as it comes, its beginning first. */
-async function gathered(source: ReadableStream<Uint8Array>, route: Route): Promise<Outgoing> {
-  let prefix: Prefix;
-  try {
-    prefix = await readPrefix(source, keptBodyBytes);
-  } catch (error) {
-    throw new BodyUnreadable(String(error));
-  }
-  const { bytes, rest, room } = prefix;
-  if (rest === null) return kept(bytes, route, room);
-  let broken = false;
-  return {
-    open: () =>
-      followedBy(bytes, rest, room, () => {
-        broken = true;
-      }),
-    repeatable: false,
-    brokenByClient: async () => broken,
-    drop: () => room.give(),
-    model: null,
-    routeClass: route.class,
-  };
+/** Kept if it ends within what may be kept, else passed on as it comes, its beginning first. */
+async function gathered(upload: Upload, length: number | null, route: Route): Promise<Outgoing> {
+  const { bytes, rest, room } = await readPrefix(upload, keptBodyBytes);
+  return rest === null ? kept(bytes, route, room) : streamed(upload, length, route, bytes, room);
 }
 
 /** What was read, then the rest. The room is given back when what was read has gone. */
-export function followedBy(
-  bytes: Uint8Array,
-  rest: ReadableStreamDefaultReader<Uint8Array>,
-  room: Room,
-  onBroken: () => void = () => undefined,
-): ReadableStream<Uint8Array> {
+export function followedBy(bytes: Uint8Array, rest: ByteSource, room: Room): ReadableStream<Uint8Array> {
   let first: Uint8Array | null = bytes;
   return new ReadableStream<Uint8Array>(
     {
@@ -130,14 +92,9 @@ export function followedBy(
           return;
         }
         room.give();
-        try {
-          const { done, value } = await rest.read();
-          if (done) controller.close();
-          else controller.enqueue(value);
-        } catch (error) {
-          onBroken();
-          throw error;
-        }
+        const piece = await rest.read(new Uint8Array(pieceBytes));
+        if (piece.byteLength === 0) controller.close();
+        else controller.enqueue(piece);
       },
       async cancel(reason) {
         room.give();
@@ -169,24 +126,22 @@ function isMultipart(headers: Headers): boolean {
 /** A body as far as it may be kept; `rest` continues it where it is longer. Its room is the caller's to give back. */
 export interface Prefix {
   readonly bytes: Uint8Array;
-  readonly rest: ReadableStreamDefaultReader<Uint8Array> | null;
+  readonly rest: ByteSource | null;
   readonly room: Room;
 }
 
-/** Reads a stream until its end, `limit`, or the end of the isolate's share. Throws what the stream throws. */
-export async function readPrefix(stream: ReadableStream<Uint8Array>, limit: number): Promise<Prefix> {
-  const reader = stream.getReader();
+/** Reads until the end, `limit`, or the end of the isolate's share. Throws what the source throws. */
+export async function readPrefix(source: ByteSource, limit: number): Promise<Prefix> {
   const room = new Room();
-  const chunks: Uint8Array[] = [];
-  let size = 0;
+  const gathering = new Gathering();
   try {
     for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return { bytes: joined(chunks, size), rest: null, room };
-      chunks.push(value);
-      size += value.byteLength;
-      const hasRoom = room.take(value.byteLength, Date.now());
-      if (!hasRoom || size > limit) return { bytes: joined(chunks, size), rest: reader, room };
+      const before = gathering.size;
+      const isOver = !(await gathering.takeFrom(source));
+      const hasRoom = room.take(gathering.size - before, Date.now());
+      if (isOver || !hasRoom || gathering.size > limit) {
+        return { bytes: joined(gathering.pieces(), gathering.size), rest: isOver ? null : source, room };
+      }
     }
   } catch (error) {
     room.give();

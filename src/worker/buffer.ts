@@ -55,7 +55,7 @@ function forget(nowMs: number): void {
 }
 
 /** Small enough for one piece, whatever the client's line. */
-const pieceBytes = 65_536;
+export const pieceBytes = 65_536;
 
 /** The bytes of a body; where they are many, piece by piece, so that their room is given back when they have gone. */
 export function handedOut(bytes: Uint8Array, room: Room): BodyInit {

@@ -35,6 +35,7 @@ export const failures = {
   edge_read_timeout: { status: 504, type: "server_error", number: -3025, retry: false },
   backend_lost: { status: 504, type: "server_error", number: -3026, retry: false },
   body_too_large: { status: 413, type: "invalid_request_error", number: -3030, retry: false },
+  request_timeout: { status: 408, type: "invalid_request_error", number: -3033, retry: false },
   body_unreadable: { status: 400, type: "invalid_request_error", number: -3031, retry: false },
   cache_miss_only_if_cached: { status: 504, type: "invalid_request_error", number: -3032, retry: false },
   operators_api_disabled: { status: 403, type: "permission_error", number: -3040, retry: false },

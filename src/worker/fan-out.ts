@@ -7,6 +7,7 @@ import { servesRoute } from "../shared/balance/membership.ts";
 import { anotherAttempt } from "../shared/retry/matrix.ts";
 import type { Route } from "../shared/route.ts";
 import { accountFor } from "./account.ts";
+import { nobodysFault } from "./body.ts";
 import { attempt, discard } from "./attempt.ts";
 import type { Answer, AttemptResult } from "./attempt.ts";
 import { Cutoff } from "./cutoff.ts";
@@ -101,7 +102,7 @@ async function ask(exchange: Exchange, route: Route, member: EdgeMember, upstrea
     body: null,
     signal: cutoff.signal,
     endedBy: () => cutoff.reason,
-    brokenByClient: async () => false,
+    uploadFault: nobodysFault,
     routeId: route.id,
     routeClass: route.class,
   });

@@ -175,17 +175,21 @@ async function tryAt(journey: Journey, account: Account, backend: PickedBackend,
   else cutoff.endAfter(left, "deadline");
   const release = watchOver(journey, account, backend, cutoff, startedMs, leaseId);
   account.opened(backend.name);
+  let isAnswered = false;
+  // A backend that has answered needs no more of the upload.
+  const onFault = (): void => (isAnswered ? undefined : cutoff.end("upload_failed"));
   const result = await attempt({
     url: backend.url + exchange.path + exchange.query,
     method: request.method,
     headers: requestHeaders(journey.upstream.headers, forwardedBy(journey), edge.secretHeaders[backend.name] ?? {}),
-    body: outgoing.open(),
+    body: outgoing.open(onFault),
     signal: cutoff.signal,
     endedBy: () => cutoff.reason,
-    brokenByClient: outgoing.brokenByClient,
+    uploadFault: outgoing.uploadFault,
     routeId: route.id,
     routeClass,
   });
+  isAnswered = true;
   cutoff.clear();
   exchange.backendMs = result.latencyMs;
   return { result, cutoff, release, startedMs };
@@ -195,7 +199,9 @@ async function tryAt(journey: Journey, account: Account, backend: PickedBackend,
 const tokenShare = 0.6;
 
 /** How long one server may take before another is asked; Infinity where only the deadline counts. */
-function attemptLimitMs({ exchange, routeClass }: Journey): number {
+function attemptLimitMs({ exchange, routeClass, outgoing }: Journey): number {
+  // The client's line takes its time, and nobody else could be asked.
+  if (!outgoing.repeatable) return Infinity;
   const { RETRY, DEADLINES } = exchange.edge.config;
   if (routeClass === "query" || routeClass === "usage") return RETRY.attemptTimeout * msPerS;
   if (routeClass === "token") return Math.max(RETRY.attemptTimeout, tokenShare * DEADLINES.token) * msPerS;
@@ -315,6 +321,7 @@ function answerFailure({ exchange, route }: Journey, result: AttemptResult, back
 const failureWords: Readonly<Partial<Record<string, string>>> = {
   backend_unreachable: "The backend did not answer",
   body_unreadable: "The upload ended before its end",
+  request_timeout: "The upload fell silent before its end",
   backend_reset: "The connection to the backend was refused or broke before it answered",
   backend_invalid_answer: "The backend's answer has a status that cannot be passed on",
   backend_answer_cut: "The backend's answer broke off before its end",

@@ -1,15 +1,18 @@
 /** Makes an answer that no cache had: pick, forward, respond. */
 import type { Route } from "../shared/route.ts";
 import { taskIdOf } from "../shared/jimeng/tasks.ts";
-import { BodyUnreadable, outgoing } from "./body.ts";
+import { outgoing } from "./body.ts";
 import type { Outgoing } from "./body.ts";
 import type { Exchange } from "./exchange.ts";
 import { failureResponse } from "./failure.ts";
+import type { Failure } from "./failure.ts";
 import { modelsResponse, usageResponse } from "./fan-out.ts";
 import { forward } from "./forward.ts";
 import type { Forwarded } from "./forward.ts";
 import { pick } from "./pick.ts";
 import { respond } from "./respond.ts";
+import { UploadFailed } from "./upload.ts";
+import type { UploadFault } from "./upload.ts";
 import { verdictOf } from "./upstream.ts";
 import type { Produced, Upstream } from "./upstream.ts";
 
@@ -29,16 +32,31 @@ export function produce(exchange: Exchange, route: Route, upstream: Upstream): P
   }
 }
 
+const msPerS = 1000;
+
+/** Nothing has been sent to any backend. */
+const unsent: Readonly<Record<UploadFault, Failure>> = {
+  body_unreadable: {
+    code: "body_unreadable",
+    message: "The request's body could not be read to its end: it broke off, or its chunks are malformed.",
+  },
+  request_timeout: {
+    code: "request_timeout",
+    message:
+      "The request's body did not arrive: its upload has been silent for too long. Nothing was sent to a backend.",
+    retry: true,
+  },
+};
+
 async function forwarded(exchange: Exchange, route: Route, upstream: Upstream): Promise<Produced> {
   let body: Outgoing;
   try {
-    body = await outgoing(exchange.request, route);
+    body = await outgoing(exchange.request, route, exchange.edge.config.DEADLINES.uploadIdle * msPerS);
   } catch (error) {
-    if (!(error instanceof BodyUnreadable)) throw error;
+    if (!(error instanceof UploadFailed)) throw error;
     exchange.outcome = "rejected";
-    exchange.reason = "body_unreadable";
-    const message = "The request's body could not be read to its end: it broke off, or its chunks are malformed.";
-    return { response: failureResponse({ code: "body_unreadable", message }), verdict: "refused" };
+    exchange.reason = error.fault;
+    return { response: failureResponse(unsent[error.fault]), verdict: "refused" };
   }
   try {
     return await sent(exchange, route, body, upstream);

@@ -126,6 +126,8 @@ export interface DeadlineConfig {
   readonly token: number;
   readonly task: number;
   readonly generate: number;
+  /** Of a client that sends nothing of the body that it has announced. */
+  readonly uploadIdle: number;
   readonly streamFirstByte: number;
   readonly streamIdle: number;
   /** A loose end for a stream that never ends. */

@@ -144,6 +144,8 @@ export const defaults = {
     task: 60,
     /** The slowest backends give up after 20 min; one more, so that their answer is heard. */
     generate: 21 * 60,
+    /** Longer than a mobile network's usual pauses; a body that never comes must not hold a place in the meantime. */
+    uploadIdle: 30,
     /** A stream's first chunk comes after ~5 ms. */
     streamFirstByte: 30,
     /** Pictures stay silent for up to 15 min. */

@@ -324,6 +324,7 @@ const configEntries = {
     token: v.optional(seconds(0.1, 3600), d.DEADLINES.token),
     task: v.optional(seconds(0.1, 3600), d.DEADLINES.task),
     generate: v.optional(seconds(1, 2 * 3600), d.DEADLINES.generate),
+    uploadIdle: v.optional(seconds(0.1, 3600), d.DEADLINES.uploadIdle),
     streamFirstByte: v.optional(seconds(0.1, 3600), d.DEADLINES.streamFirstByte),
     streamIdle: v.optional(seconds(1, 2 * 3600), d.DEADLINES.streamIdle),
     streamCeiling: v.optional(seconds(1, dayS), d.DEADLINES.streamCeiling),

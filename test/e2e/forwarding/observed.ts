@@ -1,6 +1,6 @@
 /** What can be seen of a system from outside: its leases, its processes, its memory. */
 import { readdirSync, readFileSync } from "node:fs";
-import { expect } from "vitest";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { EdgeSystem } from "../edge.ts";
 
 interface ServerFacts {
@@ -20,7 +20,28 @@ export async function inFlight(system: EdgeSystem): Promise<number> {
 }
 
 export async function everyLeaseEnds(system: EdgeSystem, withinMs = 5000): Promise<void> {
-  await expect.poll(() => inFlight(system), { timeout: withinMs, interval: 50 }).toBe(0);
+  await becomes(
+    () => inFlight(system),
+    (open) => open === 0,
+    "leases in flight",
+    withinMs,
+  );
+}
+
+/** As `expect.poll`, but in tests that run at the same time as well. */
+export async function becomes<Value>(
+  look: () => Value | Promise<Value>,
+  isReached: (value: Value) => boolean,
+  what: string,
+  withinMs = 5000,
+): Promise<void> {
+  const untilMs = performance.now() + withinMs;
+  for (;;) {
+    const value = await look();
+    if (isReached(value)) return;
+    if (performance.now() > untilMs) throw new Error(`${what}: still ${JSON.stringify(value)} after ${withinMs} ms`);
+    await sleep(20);
+  }
 }
 
 /** The process that runs the Worker. */

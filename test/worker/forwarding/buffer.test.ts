@@ -1,6 +1,9 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { bufferedBytes, handedOut, Room, sharedBytes } from "../../../src/worker/buffer.ts";
-import { followedBy, readPrefix } from "../../../src/worker/body.ts";
+import { followedBy, outgoing, readPrefix } from "../../../src/worker/body.ts";
+import { byteSource, type ByteSource } from "../../../src/worker/byte-source.ts";
+import { defaults } from "../../../src/shared/config/defaults.ts";
+import { compileRoutes } from "../../../src/shared/jimeng/routes.ts";
 
 const mebi = 1_048_576;
 const rooms: Room[] = [];
@@ -74,18 +77,22 @@ function streamOf(pieces: readonly Uint8Array[], broken = false): ReadableStream
   });
 }
 
+function sourceOf(pieces: readonly Uint8Array[], broken = false): ByteSource {
+  return byteSource(streamOf(pieces, broken));
+}
+
 const pieces = Array.from({ length: 20 }, (_, index) => new Uint8Array(65_536).fill(index));
 
 describe("a body of unknown length", () => {
   test("is read whole up to the limit", async () => {
-    const prefix = await readPrefix(streamOf(pieces), 2 * mebi);
+    const prefix = await readPrefix(sourceOf(pieces), 2 * mebi);
     rooms.push(prefix.room);
     expect([prefix.bytes.byteLength, prefix.rest]).toEqual([20 * 65_536, null]);
     expect(prefix.bytes[65_536 * 7]).toBe(7);
   });
 
   test("beyond it goes on as it comes, whole and in order", async () => {
-    const { bytes, rest, room: held } = await readPrefix(streamOf(pieces), 300_000);
+    const { bytes, rest, room: held } = await readPrefix(sourceOf(pieces), 300_000);
     expect(rest).not.toBeNull();
     expect(bytes.byteLength).toBeLessThan(300_000 + 65_537);
     if (rest === null) return;
@@ -97,14 +104,38 @@ describe("a body of unknown length", () => {
   test("is passed on sooner where the isolate holds too much already", async () => {
     const full = room();
     full.take(sharedBytes, Date.now());
-    const prefix = await readPrefix(streamOf(pieces), 2 * mebi);
+    const prefix = await readPrefix(sourceOf(pieces), 2 * mebi);
     rooms.push(prefix.room);
     expect(prefix.bytes.byteLength).toBeLessThanOrEqual(65_536);
     expect(prefix.rest).not.toBeNull();
   });
 
   test("that breaks holds nothing", async () => {
-    await expect(readPrefix(streamOf(pieces, true), 20 * mebi)).rejects.toThrow("broke");
+    await expect(readPrefix(sourceOf(pieces, true), 20 * mebi)).rejects.toThrow("broke");
+    expect(bufferedBytes()).toBe(0);
+  });
+});
+
+describe("a body that is announced", () => {
+  const route = compileRoutes({ ROUTES: [], CACHE: defaults.CACHE, BASE_PATH: "" }).match(
+    "POST",
+    "/v1/images/generations",
+  );
+
+  function announced(body: ReadableStream<Uint8Array>): Request {
+    const headers = { "content-length": String(mebi), "content-type": "application/json" };
+    return new Request("https://edge.example/", { method: "POST", body, headers });
+  }
+
+  test("takes the room of what has come of it, and is given up in silence", async () => {
+    if (route.kind !== "route") throw new Error("no route");
+    const some = new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(new Uint8Array(100_000)) });
+    const waiting = Array.from({ length: 40 }, () => outgoing(announced(new ReadableStream()), route.route, 200));
+    const begun = outgoing(announced(some), route.route, 200);
+    const all = Promise.allSettled([...waiting, begun]);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(bufferedBytes()).toBe(100_000);
+    for (const one of await all) expect(one).toMatchObject({ reason: { fault: "request_timeout" } });
     expect(bufferedBytes()).toBe(0);
   });
 });

@@ -1,0 +1,138 @@
+/** A client's body as it comes, given up where nothing comes any more. */
+import { byteSource } from "./byte-source.ts";
+import type { ByteSource } from "./byte-source.ts";
+
+/** Why a client's body could not be had: it broke off or is malformed, or the client fell silent. */
+export type UploadFault = "body_unreadable" | "request_timeout";
+
+export class UploadFailed extends Error {
+  readonly fault: UploadFault;
+
+  constructor(fault: UploadFault, message: string) {
+    super(message);
+    this.fault = fault;
+  }
+}
+
+function silent(idleMs: number): UploadFailed {
+  return new UploadFailed("request_timeout", `nothing has come for ${idleMs} ms`);
+}
+
+function broken(error: unknown): UploadFailed {
+  return error instanceof UploadFailed ? error : new UploadFailed("body_unreadable", String(error));
+}
+
+/** Its reads throw `UploadFailed` only. Time in which nobody reads is no silence of the client. */
+export class Upload implements ByteSource {
+  readonly #source: ByteSource;
+  readonly #idleMs: number;
+  #waitingSinceMs: number | null = null;
+  #giveUp: ((error: UploadFailed) => void) | null = null;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+
+  constructor(body: ReadableStream<Uint8Array>, idleMs: number) {
+    this.#source = byteSource(body);
+    this.#idleMs = idleMs;
+  }
+
+  async read(room: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+    this.#waitingSinceMs = Date.now();
+    this.#timer ??= setTimeout(() => this.#ring(Date.now()), this.#idleMs);
+    try {
+      const piece = await new Promise<Uint8Array<ArrayBuffer>>((resolve, reject) => {
+        this.#giveUp = reject;
+        this.#source.read(room).then(resolve, reject);
+      });
+      if (piece.byteLength === 0) this.#end();
+      return piece;
+    } catch (error) {
+      this.#end();
+      throw broken(error);
+    } finally {
+      this.#waitingSinceMs = null;
+    }
+  }
+
+  async cancel(reason?: unknown): Promise<void> {
+    this.#end();
+    await this.#source.cancel(reason);
+  }
+
+  /** One timer, however many pieces: it looks back when it rings. */
+  #ring(nowMs: number): void {
+    this.#timer = null;
+    if (this.#waitingSinceMs === null) return;
+    const left = this.#waitingSinceMs + this.#idleMs - nowMs;
+    if (left > 0) this.#timer = setTimeout(() => this.#ring(Date.now()), left);
+    else this.#giveUp?.(silent(this.#idleMs));
+  }
+
+  #end(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}
+
+/** A body so small that nobody needs as long as that for all of it: one step of the runtime, not one for each piece. */
+export async function uploadedWhole(request: Request, idleMs: number): Promise<Uint8Array> {
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(silent(idleMs)), idleMs);
+  });
+  try {
+    return new Uint8Array(await Promise.race([request.arrayBuffer(), late]));
+  } catch (error) {
+    throw broken(error);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** In memory at a time, of an upload that is passed on. */
+const carriedBytes = 32_768;
+
+export interface Carriage {
+  /** What has come already. */
+  readonly first: Uint8Array | null;
+  readonly onFirstGone: () => void;
+  /** The client's part will not end. To cut the connection: a body without a length would otherwise seem to end here. */
+  readonly onFault: () => void;
+}
+
+/** Passes on what comes; resolves at the end, with what was wrong with the client's part, if it was that. */
+export async function carry(
+  upload: Upload,
+  to: WritableStream<Uint8Array>,
+  { first, onFirstGone, onFault }: Carriage,
+): Promise<UploadFault | null> {
+  const writer = to.getWriter();
+  try {
+    if (first !== null) await writer.write(first);
+    onFirstGone();
+    for (let room = new Uint8Array(carriedBytes); ;) {
+      const piece = await upload.read(room);
+      if (piece.byteLength === 0) break;
+      await writer.write(piece);
+      room = new Uint8Array(piece.buffer);
+    }
+    await writer.close();
+    return null;
+  } catch (error) {
+    const isClients = error instanceof UploadFailed;
+    if (isClients) onFault();
+    await writer.abort(error).catch(() => undefined);
+    return isClients ? error.fault : faultOf(upload);
+  }
+}
+
+/** The way to the backend is closed: asks whether that is because the client has gone. */
+async function faultOf(upload: Upload): Promise<UploadFault | null> {
+  try {
+    await upload.read(new Uint8Array(1));
+    return null;
+  } catch (error) {
+    return broken(error).fault;
+  } finally {
+    await upload.cancel().catch(() => undefined);
+  }
+}

@@ -1,0 +1,117 @@
+/** Uploads that are announced and do not come: given up after a while, with nobody blamed and nothing held for them. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Socket } from "node:net";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { becomes, everyLeaseEnds, inFlight, serversOf } from "./observed.ts";
+import { chunk, type RawBackend } from "./raw-backend.ts";
+import { openRaw, requestBytes } from "./raw-client.ts";
+import { startRawSystem, type RawSystem } from "./raw-system.ts";
+
+const idleMs = 1000;
+let raw: RawSystem;
+beforeAll(async () => {
+  raw = await startRawSystem(1, { DEADLINES: { uploadIdle: idleMs / 1000 } });
+});
+afterAll(() => raw.stop());
+
+function backend(): RawBackend {
+  return raw.backends[0] as RawBackend;
+}
+
+const json = { "Content-Type": "application/json", Authorization: "Bearer a" };
+const multipart = { "Content-Type": "multipart/form-data; boundary=b", Authorization: "Bearer a" };
+
+interface Told {
+  readonly status: number;
+  readonly head: string;
+  readonly body: string;
+}
+
+/** All that is said until the connection ends. */
+function told(socket: Socket): Promise<Told> {
+  return new Promise((resolve) => {
+    let text = "";
+    socket.on("data", (bytes: Buffer) => (text += bytes.toString("utf8")));
+    socket.once("close", () => {
+      const end = text.indexOf("\r\n\r\n");
+      resolve({ status: Number(text.slice(9, 12)), head: text.slice(0, end).toLowerCase(), body: text.slice(end + 4) });
+    });
+  });
+}
+
+function announced(path: string, headers: Readonly<Record<string, string>>, sent: Buffer): Promise<Socket> {
+  return openRaw(raw.edge.port, Buffer.concat([requestBytes(path, { method: "POST", headers }), sent]));
+}
+
+const some = Buffer.alloc(100_000, "x");
+const silences = [
+  ["a small body", "/v1/images/generations", { ...json, "Content-Length": "400" }, some.subarray(0, 100)],
+  ["a body of which nothing comes", "/v1/images/generations", { ...json, "Content-Length": "900000" }, Buffer.alloc(0)],
+  ["a body that is kept", "/v1/images/generations", { ...json, "Content-Length": "900000" }, some],
+  ["a body without a length", "/v1/chat/completions", { ...json, "Transfer-Encoding": "chunked" }, chunk(some)],
+  ["a cheap request's body", "/token/check", { ...json, "Content-Length": "90000" }, some.subarray(0, 5000)],
+] as const;
+
+describe("an upload that falls silent", () => {
+  it.concurrent.each(silences)("is a 408 that may be sent again: %s", async (_what, path, headers, sent) => {
+    const began = performance.now();
+    const { status, head, body } = await told(await announced(path, headers, sent));
+    expect(performance.now() - began).toBeGreaterThan(idleMs - 50);
+    expect([status, /^x-should-retry: (.*)$/m.exec(head)?.[1]]).toEqual([408, "true"]);
+    expect(JSON.parse(body)).toMatchObject({ error: { code: "request_timeout" }, code: -3033, data: null });
+    expect(backend().requests.filter(({ target }) => target === path)).toEqual([]);
+  });
+
+  const passedOn = [
+    ["multipart", "/v1/images/compositions", { ...multipart, "Content-Length": "50000000" }],
+    ["large", "/v1/videos/generations", { ...json, "Content-Length": "3000000" }],
+    ["large, without a length", "/v1/videos/generations", { ...json, "Transfer-Encoding": "chunked" }],
+  ] as const;
+
+  it.concurrent.each(passedOn)(
+    "while it is passed on ends its lease and blames nobody: %s",
+    async (what, path, headers) => {
+      const large = Buffer.alloc(1_500_000, "x");
+      const socket = await announced(path, headers, what.includes("without") ? chunk(large) : large);
+      const answer = told(socket);
+      await becomes(
+        () => inFlight(raw.edge),
+        (open) => open > 0,
+        "leases in flight",
+      );
+      const { status, head, body } = await answer;
+      expect([status, /^x-should-retry: (.*)$/m.exec(head)?.[1]]).toEqual([408, "false"]);
+      expect(JSON.parse(body)).toMatchObject({ error: { code: "request_timeout" } });
+      await everyLeaseEnds(raw.edge);
+      expect((await serversOf(raw.edge)).map(({ state }) => state)).toEqual(["healthy"]);
+    },
+  );
+});
+
+describe("an upload that is slow", () => {
+  it.concurrent.each([
+    ["kept", 100],
+    ["passed on", 300_000],
+  ] as const)("is waited for as long as some of it comes: %s", async (_how, size) => {
+    const pieces = 8;
+    const path = `/test/slow-${size}`;
+    const socket = await announced(
+      path,
+      { ...json, "Content-Length": String(20_000 + pieces * size) },
+      some.subarray(0, 20_000),
+    );
+    const answer = new Promise<string>((resolve) => {
+      socket.once("data", (bytes: Buffer) => resolve(bytes.toString("latin1")));
+    });
+    for (let piece = 0; piece < pieces; piece += 1) {
+      await sleep(idleMs / 4);
+      socket.write(Buffer.alloc(size, "y"));
+    }
+    expect(await answer).toMatch(/^HTTP\/1\.1 200 /);
+    socket.destroy();
+    const arrived = backend().requests.find(({ target }) => target === path);
+    expect(arrived?.body.equals(Buffer.concat([some.subarray(0, 20_000), Buffer.alloc(pieces * size, "y")]))).toBe(
+      true,
+    );
+  });
+});
