@@ -45,9 +45,14 @@ export class AdmissionRules {
     );
   }
 
+  /** Whether some addresses may be here and others not. */
+  get isClosedToSome(): boolean {
+    return this.#deny.size > 0 || this.#onlyFrom.size > 0;
+  }
+
   /** Whether an unknown address changes nothing: nobody is counted and nobody is told apart. */
   get admitsAnybody(): boolean {
-    return this.mode === "off" && this.#deny.size === 0 && this.#onlyFrom.size === 0;
+    return this.mode === "off" && !this.isClosedToSome;
   }
 
   /** `deny` comes before `onlyFrom`, and both before `exempt`; they hold in every mode, since they are no limits. */

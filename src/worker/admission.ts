@@ -33,6 +33,17 @@ function checked(exchange: Exchange, key: ShownKey, refusal: RefusalResponse): R
   return refused(exchange, keyMissing());
 }
 
+/** For what is answered here and not counted: only whether this address may be here at all. null: it may. */
+export function turnedAway(exchange: Exchange): RefusalResponse {
+  const { clients } = exchange.edge;
+  if (!clients.rules.isClosedToSome) return null;
+  const { standing } = clients.seen(exchange.request);
+  if (standing === "denied")
+    return refused(exchange, refusalOf(exchange, { kind: "forbidden", code: "client_denied" }));
+  if (standing !== "unknown") return null;
+  return refused(exchange, refusalOf(exchange, { kind: "unidentified", code: "client_address_unknown" }));
+}
+
 interface ShownKey {
   readonly valid: boolean;
   readonly name: string | null;

@@ -1,6 +1,8 @@
 /** What is asked: a client's route, one of ours, an operator's, or nothing that exists here. */
 import type { Route } from "../shared/route.ts";
 import { withoutBase } from "../shared/jimeng/path.ts";
+import type { RouteMatch } from "../shared/jimeng/routes.ts";
+import { turnedAway } from "./admission.ts";
 import type { Exchange } from "./exchange.ts";
 import { failureResponse } from "./failure.ts";
 import { healthResponse } from "./health.ts";
@@ -21,10 +23,8 @@ export function routed(exchange: Exchange): Front {
     exchange.path = match.path;
     return { kind: "route", route: match.route };
   }
-  const own = ownResponse(exchange);
-  if (own !== null) return { kind: "answered", response: own };
-  if (match.kind === "not_found") return { kind: "answered", response: notFound(exchange) };
-  return { kind: "answered", response: wrongMethod(exchange, match.allow) };
+  const response = turnedAway(exchange) ?? ownResponse(exchange) ?? unmatched(exchange, match);
+  return { kind: "answered", response };
 }
 
 function ownResponse(exchange: Exchange): Response | Promise<Response> | null {
@@ -35,6 +35,10 @@ function ownResponse(exchange: Exchange): Response | Promise<Response> | null {
     return isOperator(exchange).then((known) => healthResponse(exchange, known));
   }
   return null;
+}
+
+function unmatched(exchange: Exchange, match: Exclude<RouteMatch, { kind: "route" }>): Response {
+  return match.kind === "not_found" ? notFound(exchange) : wrongMethod(exchange, match.allow);
 }
 
 function notFound(exchange: Exchange): Response {

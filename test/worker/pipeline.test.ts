@@ -322,10 +322,57 @@ describe("the limit", () => {
     expect([response.status, await failureOf(response)]).toEqual([400, "client_address_unknown"]);
   });
 
-  test("refuses a denied address", async () => {
-    const env = configured({ RATE_LIMIT: { deny: ["198.51.100.0/24"] } });
-    const response = await ask("/ping", from("198.51.100.9"), env);
-    expect([response.status, await failureOf(response)]).toEqual([403, "client_denied"]);
+  describe("refuses a denied address whatever it asks for, and no other", () => {
+    const asked: readonly (readonly [string, string, number])[] = [
+      ["GET", "/ping", 200],
+      ["GET", "/health", 200],
+      ["HEAD", "/api/health", 200],
+      ["POST", "/health", 405],
+      ["GET", "/v1/nothing", 404],
+      ["GET", "/v1/images/generations", 405],
+      ["OPTIONS", "/v1/models", 204],
+    ];
+    test.each(asked)("%s %s", async (method, path, otherwise) => {
+      const lists: readonly Record<string, unknown>[] = [
+        { deny: ["198.51.100.0/24"] },
+        { onlyFrom: ["203.0.113.0/24"], mode: "off" },
+      ];
+      for (const list of lists) {
+        const env = configured({ RATE_LIMIT: list });
+        const denied = await ask(path, { method, ...from("198.51.100.9") }, env);
+        expect([denied.status, await failureOf(denied)]).toEqual([403, "client_denied"]);
+        expect(logged.at(-1)).toMatchObject({
+          outcome: "rejected",
+          reason: "client_denied",
+          client_ip: "198.51.100.9",
+        });
+        expect((await ask(path, { method, ...from("203.0.113.9") }, env)).status).toBe(otherwise);
+      }
+    });
+
+    test("but for a preflight, without which a page could not read why", async () => {
+      const env = configured({ RATE_LIMIT: { deny: ["198.51.100.0/24"] } });
+      const headers = {
+        origin: "https://a.example",
+        "access-control-request-method": "GET",
+        "cf-connecting-ip": "198.51.100.9",
+      };
+      expect((await ask("/health", { method: "OPTIONS", headers }, env)).status).toBe(204);
+      const told = await ask("/health", { headers }, env);
+      expect([told.status, told.headers.get("access-control-allow-origin")]).toEqual([403, "*"]);
+    });
+  });
+
+  test("where some addresses are refused, so is one that nobody vouches for", async () => {
+    const env = (limits: Record<string, unknown>): Env =>
+      environment({
+        RUNTIME: "cloudflare",
+        BACKEND_SERVERS: [{ url: "https://b.example.com" }],
+        CONFIG: { RATE_LIMIT: limits },
+      });
+    const response = await ask("/health", {}, env({ onlyFrom: ["203.0.113.0/24"] }));
+    expect([response.status, await failureOf(response)]).toEqual([400, "client_address_unknown"]);
+    expect((await ask("/health", {}, env({}))).status).toBe(200);
   });
 });
 
