@@ -14,7 +14,8 @@ const exposed = [
   "server-timing",
 ].join(", ");
 
-const methods = "GET, HEAD, POST, DELETE, OPTIONS";
+/** Of the specification's routes, all together: for a path of which nothing is known, so that a page can read why not. */
+export const usualMethods: readonly string[] = ["GET", "HEAD", "POST", "DELETE", "OPTIONS"];
 
 /** What a client of these APIs sends; used where a preflight names nothing. */
 const usualHeaders = "authorization, content-type, x-api-key";
@@ -52,12 +53,13 @@ export function addCors(headers: Headers, origin: string | null, cors: CorsConfi
   headers.set("access-control-expose-headers", exposed);
 }
 
-export function preflightResponse(request: Request, cors: CorsConfig): Response {
+/** `methods`: what the path takes. */
+export function preflightResponse(request: Request, cors: CorsConfig, methods: readonly string[]): Response {
   const headers = new Headers({ vary: "Origin, Access-Control-Request-Method, Access-Control-Request-Headers" });
   const allowed = allowedOrigin(request.headers.get("origin"), cors);
   if (allowed !== null) {
     allow(headers, allowed, cors);
-    headers.set("access-control-allow-methods", methods);
+    headers.set("access-control-allow-methods", methods.join(", "));
     headers.set("access-control-allow-headers", request.headers.get("access-control-request-headers") ?? usualHeaders);
     headers.set("access-control-max-age", String(cors.maxAge));
   }

@@ -3,10 +3,11 @@ import type { Route } from "../shared/route.ts";
 import { withoutBase } from "../shared/jimeng/path.ts";
 import type { RouteMatch } from "../shared/jimeng/routes.ts";
 import { turnedAway } from "./admission.ts";
+import { preflightResponse, usualMethods } from "./cors.ts";
 import type { Exchange } from "./exchange.ts";
 import { failureResponse } from "./failure.ts";
 import { healthResponse } from "./health.ts";
-import { isOperator, operatorResponse } from "./operator/front.ts";
+import { isOperator, operatorMethods, operatorResponse } from "./operator/front.ts";
 
 export type Front =
   | { readonly kind: "route"; readonly route: Route }
@@ -27,14 +28,34 @@ export function routed(exchange: Exchange): Front {
   return { kind: "answered", response };
 }
 
+export function preflighted(exchange: Exchange): Response {
+  const { request, edge } = exchange;
+  const wanted = request.headers.get("access-control-request-method") ?? "";
+  return preflightResponse(request, edge.config.CORS, methodsAt(exchange, wanted));
+}
+
+function methodsAt(exchange: Exchange, wanted: string): readonly string[] {
+  const { path, edge } = exchange;
+  const operators = operatorMethods(path);
+  if (operators !== null) return operators;
+  const listed = edge.routes.match("OPTIONS", path);
+  const own = isHealth(exchange) ? healthMethods : usualMethods;
+  const methods = listed.kind === "method_not_allowed" ? listed.allow : own;
+  // A wildcard may take more here than the entry of this very path names.
+  const more = !methods.includes(wanted) && edge.routes.match(wanted, path).kind === "route";
+  return more ? [...methods, wanted] : methods;
+}
+
+const healthMethods: readonly string[] = ["GET", "HEAD"];
+
+function isHealth({ path, edge }: Exchange): boolean {
+  return path === "/health" || withoutBase(path, edge.config.BASE_PATH) === "/health";
+}
+
 function ownResponse(exchange: Exchange): Response | Promise<Response> | null {
-  const { path, request, edge } = exchange;
-  const plain = withoutBase(path, edge.config.BASE_PATH) ?? path;
-  if (plain === "/health" || path === "/health") {
-    if (request.method !== "GET" && request.method !== "HEAD") return wrongMethod(exchange, ["GET", "HEAD"]);
-    return isOperator(exchange).then((known) => healthResponse(exchange, known));
-  }
-  return null;
+  if (!isHealth(exchange)) return null;
+  if (!healthMethods.includes(exchange.request.method)) return wrongMethod(exchange, healthMethods);
+  return isOperator(exchange).then((known) => healthResponse(exchange, known));
 }
 
 function unmatched(exchange: Exchange, match: Exclude<RouteMatch, { kind: "route" }>): Response {

@@ -1,7 +1,7 @@
 /** A deployed Worker whose configuration is broken: every request is told so, an operator is told what. */
 import type { ConfigFault } from "../shared/config/config.ts";
 import { defaults } from "../shared/config/defaults.ts";
-import { addCors, isPreflight, preflightResponse } from "./cors.ts";
+import { addCors, isPreflight, preflightResponse, usualMethods } from "./cors.ts";
 import type { Env } from "./env.ts";
 import { failureResponse } from "./failure.ts";
 import { loggedUnserved } from "./log/request.ts";
@@ -14,7 +14,7 @@ export async function misconfigured(request: Request, env: Env, faults: readonly
   const startedMs = Date.now();
   const id = crypto.randomUUID();
   const response = isPreflight(request)
-    ? preflightResponse(request, defaults.CORS)
+    ? preflightResponse(request, defaults.CORS, usualMethods)
     : await refusal(request, env, faults);
   response.headers.set("x-request-id", id);
   // A page must be able to read why it is refused, whatever CORS would say if it could be read.

@@ -4,13 +4,13 @@
  */
 import { admitted } from "./admission.ts";
 import { bypassed, cached, concernsCache } from "./cached.ts";
-import { isPreflight, preflightResponse } from "./cors.ts";
+import { isPreflight } from "./cors.ts";
 import { edgeOf } from "./edge.ts";
 import type { Env } from "./env.ts";
 import type { Exchange } from "./exchange.ts";
 import { begin } from "./exchange.ts";
 import { failureResponse } from "./failure.ts";
-import { routed } from "./front.ts";
+import { preflighted, routed } from "./front.ts";
 import { misconfigured } from "./misconfigured.ts";
 import { logged } from "./log/request.ts";
 import { finished } from "./respond.ts";
@@ -42,7 +42,7 @@ function answered(exchange: Exchange): Response | Promise<Response> {
 }
 
 function taken(exchange: Exchange): Response | Promise<Response> {
-  if (isPreflight(exchange.request)) return preflightResponse(exchange.request, exchange.edge.config.CORS);
+  if (isPreflight(exchange.request)) return preflighted(exchange);
   const front = routed(exchange);
   if (front.kind === "answered") return front.response;
   const refusal = admitted(exchange, front.route);

@@ -57,17 +57,17 @@ describe("a preflight", () => {
     expect(isPreflight(new Request("https://edge.example/", { method: "OPTIONS" }))).toBe(false);
   });
 
-  it("allows the headers that were asked for, for as long as configured", () => {
-    const response = preflightResponse(preflight("https://app.example.com"), listed);
+  it("allows the path's methods and the headers that were asked for, for as long as configured", () => {
+    const response = preflightResponse(preflight("https://app.example.com"), listed, ["GET", "PUT"]);
     expect(response.status).toBe(204);
     expect(response.headers.get("access-control-allow-headers")).toBe("authorization, x-custom");
     expect(response.headers.get("access-control-max-age")).toBe("600");
-    expect(response.headers.get("access-control-allow-methods")).toContain("DELETE");
+    expect(response.headers.get("access-control-allow-methods")).toBe("GET, PUT");
     expect(response.headers.get("vary")).toContain("Origin");
   });
 
   it("of a foreign origin allows nothing", () => {
-    const { headers } = preflightResponse(preflight("https://evil.example"), listed);
+    const { headers } = preflightResponse(preflight("https://evil.example"), listed, ["GET"]);
     expect([...headers.keys()]).toEqual(["vary"]);
   });
 });

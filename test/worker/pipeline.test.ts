@@ -129,6 +129,33 @@ describe("a route", () => {
     expect([options.status, options.headers.get("allow")?.includes("GET")]).toEqual([204, true]);
   });
 
+  describe("tells a page's preflight the methods that the path takes", () => {
+    const ROUTES = [
+      { path: "/test/file", methods: ["GET", "PUT"], class: "query" },
+      { path: "/test/*", methods: ["PATCH", "DELETE"], class: "query" },
+    ];
+    test.each([
+      ["PUT", "/test/file", "GET, HEAD, PUT, OPTIONS"],
+      ["PATCH", "/api/test/file", "GET, HEAD, PUT, OPTIONS, PATCH"],
+      ["PATCH", "/test/other", "PATCH, DELETE, OPTIONS"],
+      ["PUT", "/test/other", "PATCH, DELETE, OPTIONS"],
+      ["POST", "/v1/images/generations", "POST, OPTIONS"],
+      ["DELETE", "/v1/async/tasks/1", "DELETE, OPTIONS"],
+      ["PATCH", "/api/backends/a", "PATCH, DELETE"],
+      ["PUT", "/api/config/overrides", "PUT, DELETE"],
+      ["GET", "/api/config", "GET, HEAD"],
+      ["GET", "/health", "GET, HEAD"],
+      ["PUT", "/no/such/route", "GET, HEAD, POST, DELETE, OPTIONS"],
+    ])("%s %s: %s", async (wanted, path, methods) => {
+      const headers = { origin: "https://a.example", "access-control-request-method": wanted };
+      const preflight = await ask(path, { method: "OPTIONS", headers }, configured({ ROUTES }));
+      expect(preflight.status).toBe(204);
+      const given = preflight.headers.get("access-control-allow-methods")?.split(", ") ?? [];
+      expect(given.toSorted()).toEqual(methods.split(", ").toSorted());
+      expect(reached).toEqual([]);
+    });
+  });
+
   test("of configuration is forwarded as it says", async () => {
     const env = configured({
       RATE_LIMIT: { enabled: false },

@@ -22,11 +22,12 @@ const router = Router<Question, [Exchange], Response>();
 for (const route of operatorRoutes) {
   router[verbOf(route)](route.path, ({ params }, exchange) => served(route, exchange, params));
 }
-for (const path of new Set(operatorRoutes.map((route) => route.path))) {
-  const allowed = operatorRoutes.filter((route) => route.path === path).map((route) => route.method);
-  router.all(path, (_, exchange) => wrongMethod(exchange, allowed));
+const methodsByPattern = new Map<string, { readonly pattern: RegExp; readonly methods: string[] }>();
+for (const [method, pattern] of router.routes) {
+  const known = methodsByPattern.get(pattern.source) ?? { pattern, methods: [] };
+  known.methods.push(...(method === "GET" ? ["GET", "HEAD"] : [method]));
+  methodsByPattern.set(pattern.source, known);
 }
-const patterns = [...new Set(router.routes.map(([, pattern]) => pattern))];
 
 function verbOf({ method }: OperatorRoute): "get" | "post" | "put" | "patch" | "delete" {
   return method.toLowerCase() as "get" | "post" | "put" | "patch" | "delete";
@@ -41,11 +42,20 @@ function headOf(path: string): string {
 
 const heads = new Set(operatorRoutes.map((route) => headOf(route.path)));
 
+/** What an operators' path takes; null: it is none. */
+export function operatorMethods(path: string): readonly string[] | null {
+  // itty-router takes a slash at the end for nothing; here it makes another path.
+  if (!heads.has(headOf(path)) || path.endsWith("/")) return null;
+  for (const { pattern, methods } of methodsByPattern.values()) if (pattern.test(path)) return methods;
+  return null;
+}
+
 /** null: no route of the operators'. */
 export function operatorResponse(exchange: Exchange): Promise<Response> | null {
   const { path, request } = exchange;
-  // itty-router takes a slash at the end for nothing; here it makes another path.
-  if (!heads.has(headOf(path)) || path.endsWith("/") || !patterns.some((pattern) => pattern.test(path))) return null;
+  const methods = operatorMethods(path);
+  if (methods === null) return null;
+  if (!methods.includes(request.method)) return wrongMethod(exchange, methods);
   const method = request.method === "HEAD" ? "GET" : request.method;
   return router.fetch({ method, url: `https://edge${path}`, params: {} }, exchange);
 }
@@ -92,10 +102,10 @@ function refused(exchange: Exchange, failure: Failure): Response {
 }
 
 /** Also what may be asked is told to operators only. */
-async function wrongMethod(exchange: Exchange, allowed: readonly string[]): Promise<Response> {
+async function wrongMethod(exchange: Exchange, methods: readonly string[]): Promise<Response> {
   const verdict = await authenticate(exchange, "viewer");
   if (verdict.kind === "refused") return refused(exchange, verdict.failure);
-  const allow = [...allowed, ...(allowed.includes("GET") ? ["HEAD"] : [])].join(", ");
+  const allow = methods.join(", ");
   const message = `This path takes ${allow}.`;
   return refused(exchange, { code: "method_not_allowed", message, headers: { allow } });
 }
