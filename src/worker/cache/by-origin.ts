@@ -17,7 +17,8 @@ import { fetchAnswer } from "./fetching.ts";
 import { fixedKey, slotKey, variantKey } from "./key.ts";
 import { fixedStoreKey } from "./fixed.ts";
 import type { Arrival, Flight, Landing } from "./flight.ts";
-import { keptHeaders, sharedRequestHeaders } from "./message.ts";
+import { landedWith, passedArrival, refreshBehind } from "./flight.ts";
+import { asHeaders, keptHeaders, sharedRequestHeaders, withPassingFields } from "./message.ts";
 import { arrived, hit, joined, onlyIfCached, stale } from "./serving.ts";
 
 /** Answers that were nobody else's are taken to stay so for this long. */
@@ -66,7 +67,7 @@ export async function throughOriginRules(
       case "stale":
         return stale(request, held.answer, nowMs, "max-stale");
       case "refresh":
-        refreshBehind(question, held, nowMs);
+        refreshBehind(request, context, flightKey(question), () => lead(question, held));
         return stale(request, held.answer, nowMs, "stale-while-revalidate");
       default:
     }
@@ -151,15 +152,6 @@ function lead(question: Question, held: Held): Promise<Arrival> {
   );
 }
 
-function refreshBehind(question: Question, held: Held, nowMs: number): void {
-  // Upstream a HEAD stays a HEAD, and brings no body to keep.
-  if (question.request.method !== "GET") return;
-  if (question.context.cache.flights.current(flightKey(question), nowMs) !== null) return;
-  // What nobody will read must not hold a connection open.
-  const done = lead(question, held).then((arrival) => arrival.response?.body?.cancel());
-  question.context.waitUntil(done.catch(() => undefined));
-}
-
 /** Requests join only where they would send the very same. Stays in memory, for as long as the request runs. */
 function flightKey(question: Question): string {
   return `${question.slotKey}\n${JSON.stringify([...question.headers])}`;
@@ -188,19 +180,11 @@ async function ask(question: Question, held: Held, flight: Flight | null): Promi
     },
     origin,
   );
-  const nothing: Arrival = {
-    landing: { kind: "apart" },
-    response: null,
-    error: null,
-    forwardStatus: null,
-    stored: false,
-    storing: null,
-  };
   if (fetched.kind === "failed") {
-    const forwardStatus = fetched.response?.status ?? null;
-    if (held.answer === null || !standIn)
-      return { ...nothing, response: fetched.response, error: fetched.error, forwardStatus };
-    await fetched.response?.body?.cancel();
+    const { response, error } = fetched;
+    const forwardStatus = response?.status ?? null;
+    if (held.answer === null || !standIn) return { ...landedWith({ kind: "apart" }), response, error, forwardStatus };
+    await response?.body?.cancel();
     const names = held.slot?.names ?? negotiating;
     const landing: Landing = {
       kind: "answer",
@@ -209,10 +193,10 @@ async function ask(question: Question, held: Held, flight: Flight | null): Promi
       names,
       selection: selectionOf(headers, names),
     };
-    return { ...nothing, landing, forwardStatus };
+    return { ...landedWith(landing), forwardStatus };
   }
   if (fetched.kind === "apart") {
-    const nothingKept: Arrival = { ...nothing, response: fetched.response, forwardStatus: fetched.response.status };
+    const nothingKept = passedArrival(fetched.response);
     // That one client wanted nothing kept says nothing about the resource.
     if (terms.noStore) return nothingKept;
     context.cache.apart.set(flightKey(question), context.nowMs() + apartMs, 1024);
@@ -245,7 +229,7 @@ async function keptArrival(
 /** For its maker only: as the origin sent it. */
 function ownResponse(answer: CachedAnswer): Response {
   const body = answer.status === 204 ? null : answer.body;
-  return new Response(body, { status: answer.status, headers: answer.headers as unknown as [string, string][] });
+  return new Response(body, { status: answer.status, headers: asHeaders(answer.headers) });
 }
 
 // ── Storing ──────────────────────────────────────────────────────────────────────────────────────
@@ -285,9 +269,7 @@ async function passed(question: Question, held: Held): Promise<CacheResult> {
     context.waitUntil(afterHead(question, slot, held.answer, response.headers));
   }
   const forward = request.method === "HEAD" ? forwardReason(question, held) : "bypass";
-  const landing: Landing = { kind: "apart" };
-  const arrival = { landing, response, error: null, forwardStatus: response.status, stored: false, storing: null };
-  const result = arrived(request, arrival, forward, nowMs);
+  const result = arrived(request, passedArrival(response), forward, nowMs);
   return forward === "bypass" ? { ...result, source: "bypass" } : result;
 }
 
@@ -302,18 +284,8 @@ async function afterHead(question: Question, slot: Slot, answer: CachedAnswer, h
   if (!same) return forget(question);
   const nowMs = context.nowMs();
   const fresh = freshenedHeaders(answer, keptHeaders(head, [], nowMs));
-  const fields = new Headers(fresh as unknown as [string, string][]);
-  for (const name of ["age", "set-cookie"]) if (head.has(name)) fields.set(name, head.get(name) ?? "");
-  const facts = {
-    method: "GET",
-    terms,
-    credentials,
-    status: answer.status,
-    fields,
-    requestMs: nowMs,
-    responseMs: nowMs,
-  };
-  const verdict = storingByOrigin(facts);
+  const facts = { status: answer.status, fields: withPassingFields(fresh, head), requestMs: nowMs, responseMs: nowMs };
+  const verdict = storingByOrigin({ ...facts, method: "GET", terms, credentials });
   if (!verdict.store) return forget(question);
   const made = { ...answer, ...verdict.retention, headers: fresh, receivedMs: nowMs };
   return store(question, slot, { names: slot.names, selection: selectionOf(headers, slot.names), answer: made });

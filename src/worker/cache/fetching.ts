@@ -5,7 +5,7 @@ import { selectingNames } from "../../shared/cache/request-fields.ts";
 import type { AnswerFacts, Verdict } from "../../shared/cache/storing.ts";
 import { varyNames } from "../../shared/cache/storing.ts";
 import { failureResponse } from "../failure.ts";
-import { cachedAnswer, keptHeaders, readBody } from "./message.ts";
+import { cachedAnswer, keptHeaders, readBody, withPassingFields } from "./message.ts";
 
 /**
  * What the rest of the pipeline made of an upstream request.
@@ -104,11 +104,7 @@ function confirmed(
 ): Fetched {
   const update = keptHeaders(response.headers, [], times.responseMs);
   const headers = freshenedHeaders(held, update);
-  const fields = new Headers(headers as unknown as [string, string][]);
-  for (const name of ["age", "set-cookie"]) {
-    const value = response.headers.get(name);
-    if (value !== null) fields.set(name, value);
-  }
+  const fields = withPassingFields(headers, response.headers);
   const verdict = fetching.verdict({ status: held.status, fields, ...times });
   const answer: CachedAnswer = {
     ...held,

@@ -11,6 +11,7 @@ import type { CacheContext, CacheRequest, CacheResult } from "../cache.ts";
 import type { Origin } from "./fetching.ts";
 import { fetchAnswer } from "./fetching.ts";
 import type { Arrival, Flight, Landing } from "./flight.ts";
+import { landedWith, passedArrival, refreshBehind } from "./flight.ts";
 import { digest, fixedKey } from "./key.ts";
 import { readBody, sharedRequestHeaders } from "./message.ts";
 import { arrived, hit, joined, onlyIfCached, stale } from "./serving.ts";
@@ -49,7 +50,7 @@ export async function throughFixedLifetime(
     const failedMs = context.cache.failures.peek(key) ?? -Infinity;
     const believedDead = nowMs - failedMs < failureMemoryMs && mayStandIn(held, noTerms, true, nowMs);
     if (verdict === "refresh" || believedDead) {
-      if (nowMs - failedMs >= recheckMs) refreshBehind(question, held, nowMs);
+      if (nowMs - failedMs >= recheckMs) refreshBehind(request, context, key, () => lead(question, held));
       return stale(request, held, nowMs, believedDead ? "stale-if-error" : "stale-while-revalidate");
     }
   }
@@ -62,9 +63,7 @@ async function headOnly({ request, origin }: Question, held: CachedAnswer | null
   const standIn = held !== null && mayStandIn(held, noTerms, true, nowMs);
   const { response, verdict } = await origin(request.headers, { shared: false, standIn });
   if (verdict === "failed" && held !== null && standIn) return stale(request, held, nowMs, "stale-if-error");
-  const landing: Landing = { kind: "apart" };
-  const arrival = { landing, response, error: null, forwardStatus: response.status, stored: false, storing: null };
-  return arrived(request, arrival, "uri-miss", nowMs);
+  return arrived(request, passedArrival(response), "uri-miss", nowMs);
 }
 
 /** One request upstream for all who ask now. */
@@ -102,15 +101,6 @@ function lead(question: Question, held: CachedAnswer | null): Promise<Arrival> {
   );
 }
 
-function refreshBehind(question: Question, held: CachedAnswer, nowMs: number): void {
-  // Upstream a HEAD stays a HEAD, and brings no body to keep.
-  if (question.request.method !== "GET") return;
-  if (question.context.cache.flights.current(question.key, nowMs) !== null) return;
-  // What nobody will read must not hold a connection open.
-  const done = lead(question, held).then((arrival) => arrival.response?.body?.cancel());
-  question.context.waitUntil(done.catch(() => undefined));
-}
-
 async function ask(question: Question, held: CachedAnswer | null, flight: Flight | null): Promise<Arrival> {
   const { key, lifetimeS, request, context, origin } = question;
   const standIn = held !== null && mayStandIn(held, noTerms, true, context.nowMs());
@@ -127,9 +117,7 @@ async function ask(question: Question, held: CachedAnswer | null, flight: Flight
     return { ...landedWith(landing), forwardStatus: fetched.response?.status ?? null };
   }
   context.cache.failures.delete(key);
-  if (fetched.kind === "apart") {
-    return { ...landedWith({ kind: "apart" }), response: fetched.response, forwardStatus: fetched.response.status };
-  }
+  if (fetched.kind === "apart") return passedArrival(fetched.response);
   const storing = remember(question, fetched.answer, flight) ? toStore(question, fetched.answer) : null;
   return {
     ...landedWith({ kind: "answer", answer: fetched.answer, how: "fetched", names: [], selection: [] }),
@@ -139,19 +127,13 @@ async function ask(question: Question, held: CachedAnswer | null, flight: Flight
   };
 }
 
-function landedWith(landing: Landing): Arrival {
-  return { landing, response: null, error: null, forwardStatus: null, stored: false, storing: null };
-}
-
 /** On a shared route a failure is everybody's, so those who waited get it too instead of asking a broken backend one by one. */
 async function failedWith(response: Response | null, error: unknown): Promise<Arrival> {
   if (response === null) return { ...landedWith({ kind: "apart" }), error };
   const forwardStatus = response.status;
   const body = await readBody(response, failureBytes).catch(() => null);
   if (body === null) return { ...landedWith({ kind: "apart" }), error: new Error("the failure's body was cut short") };
-  if (body.kind === "larger") {
-    return { ...landedWith({ kind: "apart" }), response: new Response(body.stream, response), forwardStatus };
-  }
+  if (body.kind === "larger") return passedArrival(new Response(body.stream, response));
   const own = new Set(["set-cookie", "content-encoding", "content-length"]);
   const headers: HeaderList = [...response.headers].filter(([name]) => !own.has(name));
   return { ...landedWith({ kind: "failed", status: response.status, headers, body: body.bytes }), forwardStatus };

@@ -4,6 +4,7 @@
  * down never settles; and nobody waits beyond the deadline, whatever has become of the maker.
  */
 import type { CachedAnswer, HeaderList, Selection } from "../../shared/cache/cached-answer.ts";
+import type { CacheContext, CacheRequest } from "../cache.ts";
 
 /** What others may have of it. */
 export type Landing =
@@ -36,6 +37,30 @@ export interface Arrival {
   readonly stored: boolean;
   /** The flight is over for new joiners when this is: what was found is then in the store. */
   readonly storing: Promise<unknown> | null;
+}
+
+/** Where nothing else is known. */
+export function landedWith(landing: Landing): Arrival {
+  return { landing, response: null, error: null, forwardStatus: null, stored: false, storing: null };
+}
+
+/** Of an answer that is only its maker's. */
+export function passedArrival(response: Response): Arrival {
+  return { ...landedWith({ kind: "apart" }), response, forwardStatus: response.status };
+}
+
+/** Leads a flight for which nobody waits, unless there is one. */
+export function refreshBehind(
+  request: CacheRequest,
+  context: CacheContext,
+  key: string,
+  lead: () => Promise<Arrival>,
+): void {
+  // Upstream a HEAD stays a HEAD, and brings no body to keep.
+  if (request.method !== "GET" || context.cache.flights.current(key, context.nowMs()) !== null) return;
+  // What nobody will read must not hold a connection open.
+  const done = lead().then((arrival) => arrival.response?.body?.cancel());
+  context.waitUntil(done.catch(() => undefined));
 }
 
 export interface Flight {

@@ -142,6 +142,20 @@ function fields(headers: HeaderList, more: HeaderList): [string, string][] {
   return [...headers, ...more] as unknown as [string, string][];
 }
 
+export function asHeaders(headers: HeaderList): Headers {
+  return new Headers(fields(headers, []));
+}
+
+/** With what an update says beside it: fields that are never kept, and decide whether the rest may be. */
+export function withPassingFields(kept: HeaderList, update: Headers): Headers {
+  const headers = asHeaders(kept);
+  for (const name of ["age", "set-cookie"]) {
+    const value = update.get(name);
+    if (value !== null) headers.set(name, value);
+  }
+  return headers;
+}
+
 /**
  * The fields that go to the origin for an answer that others may get too. Of a `fixed` route the answer is declared to depend on none of them;
  * only `Authorization` goes along, for servers that answer nobody without one.

@@ -6,7 +6,7 @@ import { cacheStatus } from "../../shared/cache/cache-status.ts";
 import type { CacheRequest, CacheResult } from "../cache.ts";
 import { failureResponse } from "../failure.ts";
 import type { Arrival, Landing } from "./flight.ts";
-import { present } from "./message.ts";
+import { asHeaders, present } from "./message.ts";
 
 export type StaleReason = "max-stale" | "stale-while-revalidate" | "stale-if-error";
 
@@ -73,8 +73,5 @@ export function arrived(request: CacheRequest, arrival: Arrival, forward: Forwar
 }
 
 function failureOf(landing: Extract<Landing, { kind: "failed" }>): Response {
-  return new Response(landing.body, {
-    status: landing.status,
-    headers: landing.headers as unknown as [string, string][],
-  });
+  return new Response(landing.body, { status: landing.status, headers: asHeaders(landing.headers) });
 }
