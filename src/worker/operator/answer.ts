@@ -1,6 +1,5 @@
 /** What the operators' routes answer, described once: `/openapi.json` shows it, and a test holds real answers to it. */
 import { failures } from "../failure.ts";
-import type { FailureCode } from "../failure.ts";
 import { healthStates, operatorStates } from "../../shared/contract.ts";
 import type { JsonSchema } from "./field.ts";
 
@@ -176,8 +175,3 @@ export const answerSchemas = {
 } as const satisfies Record<string, JsonSchema>;
 
 export type AnswerName = Exclude<keyof typeof answerSchemas, "Failure" | "Backend">;
-
-/** Codes of one status, for the description of a failure. */
-export function codesOf(status: number, among: readonly FailureCode[]): readonly FailureCode[] {
-  return among.filter((code) => failures[code].status === status);
-}

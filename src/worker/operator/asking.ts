@@ -12,7 +12,7 @@ import type { Exchange } from "../exchange.ts";
 import type { Failure, FailureCode } from "../failure.ts";
 import { invalidInput } from "./input.ts";
 import { failed } from "./route.ts";
-import type { Told } from "./route.ts";
+import type { Asked, Told } from "./route.ts";
 
 /** Thrown by the calls below, caught where the answer is made. */
 export class Unreachable extends Error {
@@ -71,8 +71,18 @@ export async function patiently<Value>(
   }
 }
 
+/** This isolate works by a change at once; the others take it with their next table. */
+export function showSoon({ edge, region, waitUntil }: Exchange): void {
+  void edge.report(region, waitUntil);
+}
+
 /** What an operator did with something else than the registry: told to the ledger, or left with the registry for it. */
-export async function record(exchange: Exchange, event: LedgerEvent): Promise<void> {
+export async function record(
+  { exchange, by }: Pick<Asked<unknown, unknown, unknown>, "exchange" | "by">,
+  act: Pick<LedgerEvent, "kind" | "subject" | "detail">,
+): Promise<void> {
+  const detail = { from: by.from, ...act.detail };
+  const event: LedgerEvent = { ...act, atMs: Date.now(), actor: by.name, detail };
   try {
     await askLedger(exchange, (ledger) => ledger.record([event]));
   } catch {

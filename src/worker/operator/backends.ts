@@ -1,8 +1,7 @@
 /** The servers: who is in, with which weight, in which state. */
 import type { BackendChange, BackendView, OperatorState } from "../../shared/contract.ts";
-import type { Exchange } from "../exchange.ts";
-import { askRegistry, refusal } from "./asking.ts";
-import { described, list, nullable, object, oneOf, optional, someOf, text, whole } from "./field.ts";
+import { askRegistry, refusal, showSoon } from "./asking.ts";
+import { described, list, nullable, object, oneOf, optional, pathText, someOf, text, whole } from "./field.ts";
 import { define, nothing, told } from "./route.ts";
 import type { Asked, OperatorRoute, Told } from "./route.ts";
 
@@ -23,7 +22,6 @@ const patchable = {
   maxInFlight: optional(described(nullable(whole(1, 100_000)), "null: no bound.")),
 };
 
-const path = text(/^\/(?!\/)[^\s?#\\]{0,1023}$/u, "a path beginning with /");
 const pattern = text(/^(?:[A-Z]+ )?\/\S{0,512}$/u, "a path pattern, with its method or without: POST /v1/images/*");
 const model = text(/^[^\s](?:.{0,126}[^\s])?$/u, "a model's id");
 const listed = { min: 1, max: 1000 };
@@ -33,7 +31,7 @@ const addition = object({
   name: optional(name),
   ...patchable,
   dialect: optional(nullable(oneOf(["mapped", "flat-1", "flat-2"]))),
-  healthPath: optional(nullable(path)),
+  healthPath: optional(nullable(pathText("a path beginning with /"))),
   routes: optional(nullable(list(pattern, "a list of routes, not empty", listed))),
   models: optional(nullable(list(model, "a list of model ids, not empty", listed))),
 });
@@ -43,7 +41,7 @@ const headersHint = "set in BACKEND_SERVERS: headers are secrets, and secrets li
 async function change({ exchange, by }: Asked<unknown, unknown, unknown>, wanted: BackendChange): Promise<Told> {
   const reply = await askRegistry(exchange, (registry) => registry.changeBackend(wanted, by));
   if (reply.kind !== "ok") return refusal(reply, wanted.kind === "add" ? "This backend" : `Backend ${wanted.name}`);
-  await showSoon(exchange);
+  showSoon(exchange);
   const { backend } = reply;
   if (wanted.kind === "remove") return told({ name: backend.name, left: backend.inFlight });
   return told(changed(backend));
@@ -51,11 +49,6 @@ async function change({ exchange, by }: Asked<unknown, unknown, unknown>, wanted
 
 function changed(backend: BackendView): unknown {
   return { backend, left: backend.inFlight };
-}
-
-/** This isolate works by the change at once; the others take it with their next table. */
-async function showSoon({ edge, region, waitUntil }: Exchange): Promise<void> {
-  waitUntil(edge.report(region, waitUntil));
 }
 
 function stateRoute(verb: string, state: OperatorState, summary: string): OperatorRoute {

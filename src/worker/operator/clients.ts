@@ -6,8 +6,9 @@ import type { Exchange } from "../exchange.ts";
 import { blockClient, clientKeyForms, inspectClient, resetClient } from "../limiter.ts";
 import type { ClientReply } from "../limiter.ts";
 import { askLedger, patiently, record } from "./asking.ts";
-import { described, object, oneOf, optional, text, whole, wholeText } from "./field.ts";
+import { described, object, oneOf, optional, text, whole } from "./field.ts";
 import { invalidInput } from "./input.ts";
+import { atMost, cursor, pageLength } from "./paging.ts";
 import { define, failed, nothing, told } from "./route.ts";
 import type { OperatorRoute, Told } from "./route.ts";
 
@@ -17,11 +18,6 @@ const longestBlockS = 30 * 86_400;
 const clientKey = described(text(/^\S{1,300}$/u, clientKeyForms), `A client: ${clientKeyForms}.`);
 const parameters = { key: clientKey };
 const reason = text(/^[^\p{Cc}]{1,200}$/u, "1 to 200 characters on one line");
-
-const page = {
-  cursor: optional(described(text(/^\S{1,400}$/u, "a cursor of an earlier answer"), "Of the page before.")),
-  limit: optional(described(wholeText(1, 1000), "Entries in a page; 100 unless told.")),
-};
 
 function invalidKey(field: string): Told {
   return failed(invalidInput([{ field, allowed: clientKeyForms, received: "something else" }]));
@@ -47,13 +43,13 @@ export const clientRoutes: readonly OperatorRoute[] = [
     name: "listBlocks",
     summary: "Blocks in force, the newest first.",
     parameters: nothing,
-    query: page,
+    query: { cursor, limit: atMost },
     body: null,
     status: 200,
     answer: "Blocks",
     failures: ["operations_unavailable"],
     run: async ({ exchange, query: { cursor, limit } }) =>
-      told(await askLedger(exchange, (ledger) => ledger.blocks(cursor ?? null, limit ?? 100))),
+      told(await askLedger(exchange, (ledger) => ledger.blocks(cursor ?? null, limit ?? pageLength))),
   }),
   define({
     method: "POST",
@@ -77,14 +73,8 @@ export const clientRoutes: readonly OperatorRoute[] = [
       if (parseClientKey(client) === null) return invalidKey("client");
       const reply = await limiterAsked(exchange, () => blockClient(RATE_LIMITER, client, seconds, why));
       if (reply.kind === "client") {
-        const detail = { from: by.from, seconds, reason: why };
-        await record(exchange, {
-          kind: "client_blocked",
-          atMs: Date.now(),
-          subject: reply.clientKey,
-          actor: by.name,
-          detail,
-        });
+        const act = { subject: reply.clientKey, detail: { seconds, reason: why } };
+        await record({ exchange, by }, { kind: "client_blocked", ...act });
       }
       return clientTold(exchange, reply, null);
     },
@@ -107,14 +97,7 @@ export const clientRoutes: readonly OperatorRoute[] = [
       if (reply.kind === "invalid_key") return invalidKey("key");
       const lifted = reply.kind === "reset";
       if (lifted) {
-        const detail = { from: by.from };
-        await record(exchange, {
-          kind: "client_unblocked",
-          atMs: Date.now(),
-          subject: reply.clientKey,
-          actor: by.name,
-          detail,
-        });
+        await record({ exchange, by }, { kind: "client_unblocked", subject: reply.clientKey, detail: {} });
       }
       return told({ client: reply.clientKey, lifted });
     },

@@ -53,6 +53,11 @@ export function text(pattern: RegExp, allowed: string): Field<string> {
   return field(matching(pattern, allowed), { type: "string", pattern: pattern.source });
 }
 
+/** A path without a query. */
+export function pathText(allowed: string): Field<string> {
+  return text(/^\/(?!\/)[^\s?#\\]{0,1023}$/u, allowed);
+}
+
 export function nullable<Value>(given: Field<Value>): Field<Value | null> {
   return field(v.nullable(given.schema), { anyOf: [given.json, { type: "null" }] });
 }

@@ -4,6 +4,7 @@ import type { JWKSCacheInput, JWTPayload } from "jose";
 import type { Runtime } from "../../shared/config/config.ts";
 import { membershipsOf, readOperatorAccess, roleOf } from "../../shared/operator-access.ts";
 import type { AccessSettings, OperatorAccess, OperatorRole } from "../../shared/operator-access.ts";
+import { sha256 } from "../api-keys.ts";
 import type { Env } from "../env.ts";
 
 export type Identity =
@@ -133,12 +134,6 @@ function nameOf(payload: JWTPayload): string {
 /** https://www.rfc-editor.org/rfc/rfc6750#section-2.1 */
 function bearerOf(headers: Headers): string | null {
   return /^\s*bearer +(\S+)\s*$/i.exec(headers.get("authorization") ?? "")?.[1] ?? null;
-}
-
-const encoder = new TextEncoder();
-
-async function sha256(text: string): Promise<Uint8Array> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", encoder.encode(text)));
 }
 
 const gates = new WeakMap<Env, OperatorGate>();

@@ -3,13 +3,13 @@ import { expose, contentType } from "../../shared/metrics/exposition.ts";
 import { fleetFamilies } from "../../shared/metrics/fleet-metrics.ts";
 import { readLogs } from "../log/reading.ts";
 import { askLedger, askRegistry, patiently } from "./asking.ts";
-import { described, optional, text, timeText, wholeText } from "./field.ts";
+import { described, optional, text, timeText } from "./field.ts";
 import { invalidInput } from "./input.ts";
+import { aDayAgo, atMost, cursor, pageLength, since } from "./paging.ts";
 import { define, failed, nothing, told } from "./route.ts";
 import type { OperatorRoute } from "./route.ts";
 
 const word = (allowed: string) => text(/^[^\s\p{Cc}]{1,300}$/u, allowed);
-const dayMs = 86_400_000;
 
 export const overviewRoutes: readonly OperatorRoute[] = [
   define({
@@ -66,17 +66,17 @@ export const overviewRoutes: readonly OperatorRoute[] = [
     summary: "What happened: health, blocks, operators' changes; the latest first.",
     parameters: nothing,
     query: {
-      since: optional(described(timeText(), "Epoch milliseconds or RFC 3339; a day ago unless told.")),
+      since,
       kind: optional(described(text(/^[a-z_]{1,64}$/u, "an event's kind, as backend_state"), "As backend_state.")),
-      limit: optional(described(wholeText(1, 1000), "100 unless told.")),
+      limit: atMost,
     },
     body: null,
     status: 200,
     answer: "Events",
     failures: ["operations_unavailable"],
-    async run({ exchange, query: { since, kind, limit } }) {
-      const sinceMs = since ?? Date.now() - dayMs;
-      const asked = { sinceMs, kind: kind ?? null, limit: limit ?? 100 };
+    async run({ exchange, query }) {
+      const { kind = null, limit = pageLength } = query;
+      const asked = { sinceMs: query.since ?? aDayAgo(), kind, limit };
       return told({ events: await askLedger(exchange, (ledger) => ledger.events(asked)) });
     },
   }),
@@ -88,7 +88,7 @@ export const overviewRoutes: readonly OperatorRoute[] = [
     summary: "Single requests from D1, the latest first.",
     parameters: nothing,
     query: {
-      since: optional(described(timeText(), "Epoch milliseconds or RFC 3339; a day ago unless told.")),
+      since,
       until: optional(described(timeText(), "Before this time.")),
       status: optional(
         described(
@@ -99,8 +99,8 @@ export const overviewRoutes: readonly OperatorRoute[] = [
       backend: optional(word("a backend's name")),
       client: optional(described(word("an address or a client key"), "Address or client key.")),
       path: optional(described(text(/^\/[^\s]{0,300}$/u, "the beginning of a path"), "What the path begins with.")),
-      limit: optional(described(wholeText(1, 1000), "Rows in a page; 100 unless told.")),
-      cursor: optional(described(word("a cursor of an earlier answer"), "Of the page before.")),
+      limit: atMost,
+      cursor,
     },
     body: null,
     status: 200,
@@ -114,13 +114,8 @@ export const overviewRoutes: readonly OperatorRoute[] = [
           "Request logs are kept in D1, and there is no binding DB. Add [[d1_databases]] to wrangler.toml and deploy.";
         return failed({ code: "feature_off", message });
       }
-      const { since, until, limit } = query;
-      const filter = {
-        ...query,
-        sinceMs: since ?? Date.now() - dayMs,
-        untilMs: until ?? null,
-        limit: limit ?? 100,
-      };
+      const { until = null, limit = pageLength } = query;
+      const filter = { ...query, sinceMs: query.since ?? aDayAgo(), untilMs: until, limit };
       const page = await patiently(edge, "operations_unavailable", "The database of request logs", () =>
         readLogs(database, filter).catch(withoutTable),
       );

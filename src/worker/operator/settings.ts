@@ -4,8 +4,8 @@ import { applyOverrides } from "../../shared/config/read.ts";
 import type { OverridesRequest } from "../../shared/contract.ts";
 import { withoutBase } from "../../shared/jimeng/path.ts";
 import { sourceOf } from "../env.ts";
-import { askRegistry, refusal } from "./asking.ts";
-import { described, list, mapping, object, optional, someOf, text, whole, wholeText, yes } from "./field.ts";
+import { askRegistry, refusal, showSoon } from "./asking.ts";
+import { described, list, mapping, object, optional, pathText, someOf, text, whole, wholeText, yes } from "./field.ts";
 import { define, failed, nothing, told } from "./route.ts";
 import type { Asked, OperatorRoute, Told } from "./route.ts";
 
@@ -19,12 +19,12 @@ const version = "Only if the overrides are at this version; 409 otherwise.";
 async function override({ exchange, by }: Asked<unknown, unknown, unknown>, wanted: OverridesRequest): Promise<Told> {
   const reply = await askRegistry(exchange, (registry) => registry.changeOverrides(wanted, by));
   if (reply.kind !== "ok") return refusal(reply, "This override");
-  exchange.waitUntil(exchange.edge.report(exchange.region, exchange.waitUntil));
+  showSoon(exchange);
   return told(reply.overrides);
 }
 
 /** Paths as clients use them, with the base path or without. */
-const cachedPath = text(/^\/(?!\/)[^\s?#\\]{0,1023}$/u, "a path beginning with /, without a query");
+const cachedPath = pathText("a path beginning with /, without a query");
 
 export const settingRoutes: readonly OperatorRoute[] = [
   define({
@@ -121,7 +121,7 @@ export const settingRoutes: readonly OperatorRoute[] = [
       const paths = (body.paths ?? []).map((path) => withoutBase(path, base) ?? path);
       const purged = body.all === true ? null : [...new Set(paths)];
       const generations = await askRegistry(exchange, (registry) => registry.purgeCache(purged, by));
-      exchange.waitUntil(exchange.edge.report(exchange.region, exchange.waitUntil));
+      showSoon(exchange);
       return told({ purged: purged ?? ["*"], generations });
     },
   }),
