@@ -7,6 +7,8 @@ import { EventStreamReader } from "../shared/jimeng/event-stream.ts";
 import { classifyTold } from "../shared/jimeng/told-error.ts";
 import type { Outcome } from "../shared/outcome.ts";
 import { aborted, success } from "../shared/outcome.ts";
+import { byteSource } from "./byte-source.ts";
+import type { ByteSource } from "./byte-source.ts";
 import { failureBody } from "./failure.ts";
 import type { FailureCode } from "./failure.ts";
 
@@ -38,69 +40,61 @@ export interface StreamEnds {
 
 export function passEvents(source: ReadableStream<Uint8Array>, limits: StreamLimits, ends: StreamEnds): EventStream {
   const outlet = new Outlet();
-  return { body: outlet.body, ended: pump(source.getReader(), outlet, limits, ends) };
+  return { body: outlet.body, ended: pump(byteSource(source), outlet, limits, ends) };
 }
 
-/** Pieces that may wait for the client; with one alone, each would cost a turn of the runtime before the next is read. */
-const piecesAhead = 8;
-
-/** The client's end: takes bytes no faster than they are read, and knows when nobody reads any more. */
+/** The client's end: takes bytes no faster than they are read, and knows when nobody reads any more. The runtime itself passes them on. */
 class Outlet {
   readonly body: ReadableStream<Uint8Array>;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   gone = false;
-  #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
-  #wake: (() => void) | null = null;
+  #waiting = 0;
 
   constructor() {
-    this.body = new ReadableStream<Uint8Array>(
-      {
-        start: (controller) => {
-          this.#controller = controller;
-        },
-        pull: () => this.#wake?.(),
-        cancel: () => this.leave(),
-      },
-      { highWaterMark: piecesAhead },
-    );
+    const pipe = new IdentityTransformStream();
+    this.body = pipe.readable;
+    this.#writer = pipe.writable.getWriter();
+    this.#writer.closed.catch(() => this.#left());
   }
 
   /** Takes what must not wait behind a client that is slow: such a connection is warm already. */
   get isKeptWaiting(): boolean {
-    return (this.#controller?.desiredSize ?? 1) <= 0;
+    return this.#waiting > 0;
   }
 
-  /** Nobody reads any more, or is waited for: what is written from here on is dropped. */
-  leave(): void {
+  /** Nobody reads any more: what is written from here on is dropped. */
+  #left(): void {
     this.gone = true;
-    this.#wake?.();
   }
 
+  /** Settles when the bytes have been taken, and may then be overwritten. Never rejects. */
   async write(bytes: Uint8Array): Promise<void> {
     if (this.gone) return;
-    this.#controller?.enqueue(bytes);
-    while (!this.gone && (this.#controller?.desiredSize ?? 1) <= 0) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+    this.#waiting += 1;
+    try {
+      await this.#writer.write(bytes);
+    } catch {
+      this.#left();
     }
+    this.#waiting -= 1;
   }
 
   close(): void {
-    if (!this.gone) this.#controller?.close();
+    if (!this.gone) this.#writer.close().catch(() => this.#left());
   }
 
   /** Ends the connection without an end: whoever reads as late as now must not take it for one. */
   break(): void {
-    if (!this.gone) this.#controller?.error(new Error("the stream has gone on for too long"));
-    this.leave();
+    this.#left();
+    this.#writer.abort(new Error("the stream has gone on for too long")).catch(() => undefined);
   }
 }
 
-type Reader = ReadableStreamDefaultReader<Uint8Array>;
-type Read = Awaited<ReturnType<Reader["read"]>>;
+/** Of a chat's stream an event is some hundred bytes; larger ones come in parts. */
+const roomBytes = 4096;
 
 async function pump(
-  reader: Reader,
+  source: ByteSource,
   outlet: Outlet,
   limits: StreamLimits,
   ends: StreamEnds,
@@ -111,21 +105,24 @@ async function pump(
     quiet: () => {
       if (events.state().betweenEvents && !outlet.isKeptWaiting) void outlet.write(keepAlive);
     },
-    over: () => void reader.cancel().catch(() => undefined),
+    over: () => void source.cancel().catch(() => undefined),
     hopeless: () => outlet.break(),
   });
   let bytes = 0;
   try {
-    for (;;) {
-      const read = await watch.during(reader.read());
-      if (read.done) break;
-      bytes += read.value.byteLength;
-      events.write(read.value);
+    for (let room = new Uint8Array(roomBytes); ;) {
+      watch.waits();
+      const piece = await source.read(room);
+      watch.heard();
+      if (piece.byteLength === 0) break;
+      bytes += piece.byteLength;
+      events.write(piece);
       if (outlet.gone && !limits.followed) {
         ends.stop();
         return { outcome: aborted, bytes };
       }
-      await outlet.write(read.value);
+      await outlet.write(piece);
+      room = new Uint8Array(piece.buffer);
     }
     const outcome = endedAs(events, limits);
     if (limits.expectsDone && !events.state().done)
@@ -133,7 +130,7 @@ async function pump(
     outlet.close();
     return { outcome, bytes };
   } catch (error) {
-    const { code, message, outcome } = brokenAs(error, ends, Date.now() - startedMs);
+    const { code, message, outcome } = brokenAs(watch.silence ?? error, ends, Date.now() - startedMs);
     ends.stop();
     await outlet.write(errorEvent(code, message, events));
     outlet.close();
@@ -163,7 +160,8 @@ class Watch {
   /** Since when a read has been waiting; null: the client is being waited for, which is no silence of the backend. */
   #silentSinceMs: number | null = null;
   #quietMs: number;
-  #silence: Silence | null = null;
+  /** Why what is being read was ended from here. */
+  silence: Silence | null = null;
   #timer: ReturnType<typeof setTimeout> | null = null;
 
   constructor(limits: StreamLimits, nowMs: number, calls: WatchCalls) {
@@ -174,17 +172,15 @@ class Watch {
     this.#arm(nowMs);
   }
 
-  async during(pending: Promise<Read>): Promise<Read> {
+  /** A read begins. */
+  waits(): void {
     this.#silentSinceMs = Date.now();
-    try {
-      const read = await pending;
-      if (this.#silence !== null) throw this.#silence;
-      return read;
-    } catch (error) {
-      throw this.#silence ?? error;
-    } finally {
-      this.#silentSinceMs = null;
-    }
+  }
+
+  /** It has ended; throws where it was ended from here. */
+  heard(): void {
+    this.#silentSinceMs = null;
+    if (this.silence !== null) throw this.silence;
   }
 
   end(): void {
@@ -211,7 +207,7 @@ class Watch {
   }
 
   #over(message: string): void {
-    this.#silence = new Silence(message);
+    this.silence = new Silence(message);
     this.#timer = setTimeout(() => this.#calls.hopeless(), this.#limits.keepAliveMs);
     this.#calls.over();
   }
