@@ -1,9 +1,14 @@
 /** The cache as clients and backends meet it: the whole edge, real sockets, backends that count what reaches them. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import type { SeenRequest } from "../../demo/traffic.ts";
 import { RawClient } from "../worker/cache/raw-client.ts";
 import type { Received } from "../worker/cache/raw-client.ts";
-import { startSystem } from "./edge.ts";
+import { startEdgeBefore, startSystem } from "./edge.ts";
+import { openRaw, requestBytes } from "./forwarding/raw-client.ts";
 import type { EdgeSystem } from "./edge.ts";
 
 const crowd = 500;
@@ -22,12 +27,25 @@ async function atOnce(client: RawClient, path: string): Promise<readonly Receive
   return Promise.all(Array.from({ length: crowd }, () => client.ask(path)));
 }
 
-/** The prober has read every backend's models, and the edge knows. */
-async function modelsAreRead(system: EdgeSystem, client: RawClient): Promise<void> {
-  const known = async (): Promise<string> => statusOf(await client.ask("/v1/models"));
-  await expect.poll(known, { timeout: 20_000, interval: 100 }).toContain("; hit");
-  const everyOne = async (): Promise<number> => reached(system, "GET /v1/models");
-  await expect.poll(everyOne, { timeout: 20_000, interval: 100 }).toBeGreaterThanOrEqual(system.backends.length);
+const isReading = ({ url, rawHeaders }: SeenRequest): boolean =>
+  url === "/v1/models" && rawHeaders.includes("jimeng-edge-probe");
+
+/** The prober has read every backend's models, and the edge has them; nobody has asked for them yet. */
+async function modelsAreRead(system: EdgeSystem): Promise<void> {
+  const health = async () => (await (await system.get("/health")).json()) as { table: { age: number | null } };
+  const read = async (): Promise<boolean> => {
+    await health();
+    const seen = await Promise.all(system.backends.map((backend) => backend.requests()));
+    return seen.every((requests) => requests.some(isReading));
+  };
+  await expect.poll(read, { timeout: 20_000, interval: 100 }).toBe(true);
+  // What a backend has just sent is known to the registry a moment later.
+  const readMs = Date.now() + 500;
+  const tableMs = async (): Promise<number> => {
+    const { age } = (await health()).table;
+    return age === null ? 0 : Date.now() - age * 1000;
+  };
+  await expect.poll(tableMs, { timeout: 20_000, interval: 100 }).toBeGreaterThan(readMs);
 }
 
 describe("while the backends live", () => {
@@ -57,8 +75,21 @@ describe("while the backends live", () => {
     expect(collapsed.length).toBeGreaterThan(0);
   });
 
+  test("who waits for the answer that another asked for gets it, though that one has left", async () => {
+    const path = "/test/shared/left?delay=600";
+    const label = "GET /test/shared/left";
+    const leaver = await openRaw(system.port, requestBytes(path));
+    await expect.poll(async () => reached(system, label), { interval: 10 }).toBe(1);
+    const waiting = Array.from({ length: 50 }, () => client.ask(path));
+    await sleep(100);
+    leaver.resetAndDestroy();
+    const answers = await Promise.all(waiting);
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+    expect(await reached(system, label)).toBe(1);
+  });
+
   test("500 concurrent GETs of /v1/models are none, once the prober has read them", async () => {
-    await modelsAreRead(system, client);
+    await modelsAreRead(system);
     const before = await reached(system, "GET /v1/models");
     const answers = await atOnce(client, "/v1/models");
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
@@ -167,7 +198,7 @@ describe("when every backend is killed", () => {
       await system.stop();
     });
     const paths = ["/v1/models", "/usage/stats", "/test/short"];
-    await modelsAreRead(system, client);
+    await modelsAreRead(system);
     const living = new Map<string, string>();
     for (const path of paths) living.set(path, (await client.ask(path)).body);
     await Promise.all(system.backends.map((backend) => backend.kill()));
@@ -199,5 +230,27 @@ describe("when every backend is killed", () => {
       expect([path, status, body]).toEqual([path, 200, living.get(path)]);
       expect(headers["cache-status"]).toMatch(/; detail=stale/);
     }
+  });
+
+  test("models are known to an edge that starts anew, too", async () => {
+    const stateFolder = await mkdtemp(join(tmpdir(), "jimeng-edge-state-"));
+    endings.push(() => rm(stateFolder, { recursive: true, force: true }));
+    const options = { config: { CACHE: { ttl: { models: 1 } } }, stateFolder };
+    const first = await startSystem({ backends, ...options });
+    endings.push(() => first.stop());
+    await modelsAreRead(first);
+    // What was learned is written behind.
+    await sleep(1500);
+    const living = await (await first.get("/v1/models")).text();
+    await Promise.all(first.backends.map((backend) => backend.kill()));
+    await first.stopEdge();
+    const second = await startEdgeBefore(first.backends, options);
+    endings.push(() => second.stopEdge());
+    const answer = await second.get("/v1/models");
+    expect([answer.status, await answer.text()]).toEqual([200, living]);
+    expect(answer.headers.get("cache-status")).toMatch(/; detail=stale/);
+    // The registry has kept what the prober read, and not only a cache its answer.
+    const status = async (): Promise<string | null> => (await second.get("/v1/models")).headers.get("cache-status");
+    await expect.poll(status, { timeout: 10_000, interval: 100 }).toMatch(/; hit; ttl=-\d+; detail=stale$/);
   });
 });
