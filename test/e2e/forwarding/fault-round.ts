@@ -52,9 +52,9 @@ export interface RoundResult {
 export const fourBackends = ["one", "two", "three", "four"] as const;
 export const victimName = "two";
 
-export function startFour(imageMs: number): Promise<EdgeSystem> {
+export function startFour(imageMs: number, config: Readonly<Record<string, unknown>> = {}): Promise<EdgeSystem> {
   const backends = fourBackends.map((name) => ({ name, demo: { imageMs } }));
-  return startSystem({ backends });
+  return startSystem({ backends, config });
 }
 
 export async function faultRound(

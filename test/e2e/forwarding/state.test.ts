@@ -19,11 +19,15 @@ async function codeOf(answer: Response): Promise<unknown> {
   return ((await answer.json()) as { error?: { code?: unknown } }).error?.code;
 }
 
-describe("tasks", () => {
+describe("tasks and room", () => {
   let system: EdgeSystem;
+  const room = 3;
   const folder = mkdtempSync(join(tmpdir(), "jimeng-edge-tasks-"));
   beforeAll(async () => {
-    system = await startSystem({ backends: ["one", "two", "three"].map((name) => ({ name })), stateFolder: folder });
+    system = await startSystem({
+      backends: ["one", "two", "three"].map((name) => ({ name, server: { maxInFlight: room } })),
+      stateFolder: folder,
+    });
   });
   afterAll(async () => {
     await system.stop();
@@ -36,7 +40,7 @@ describe("tasks", () => {
     return { id: data.task_id, backend: answer.headers.get("x-jimeng-edge-backend") ?? "" };
   }
 
-  it("status, result and cancellation go to the server that made the task, whoever asks", async () => {
+  it("of a task: status, result and cancellation go to the server that made the task, whoever asks", async () => {
     for (let round = 0; round < 6; round += 1) {
       const { id, backend } = await submit(system, `[[delay=50]] ${round}`);
       const status = await system.get(`/v1/async/tasks/${id}/status`, { "cf-connecting-ip": `10.0.0.${round}` });
@@ -54,13 +58,27 @@ describe("tasks", () => {
     await everyLeaseEnds(system);
   });
 
-  it("of everybody are listed to nobody", async () => {
+  it("tasks of everybody are listed to nobody", async () => {
     for (const path of ["/v1/async/tasks", "/v1/async/tasks/stats", "/v1/async/tasks/", "/v1/async/stats"]) {
       expect([path, (await system.get(path)).status]).toEqual([path, 404]);
     }
   });
 
-  it("survive the edge's restart; a task whose server has left the fleet is 410", async () => {
+  it("room that is used up is 503 with Retry-After, provably unexecuted, and comes back", async () => {
+    const running = Array.from({ length: room * system.backends.length }, (_, index) =>
+      system.post("/v1/images/generations", { prompt: `[[delay=900]] ${index}` }),
+    );
+    const more = async (prompt: string): Promise<Response> => system.post("/v1/images/generations", { prompt });
+    await expect.poll(async () => (await more("no room")).status, { interval: 10 }).toBe(503);
+    const refused = await more("no room");
+    expect(Number(refused.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+    expect([refused.headers.get("x-should-retry"), await codeOf(refused)]).toEqual(["true", "no_capacity"]);
+    expect(new Set((await Promise.all(running)).map(({ status }) => status))).toEqual(new Set([200]));
+    await everyLeaseEnds(system);
+    expect((await more("room again")).status).toBe(200);
+  });
+
+  it("tasks survive the edge's restart; a task whose server has left the fleet is 410", async () => {
     const tasks = await Promise.all(Array.from({ length: 6 }, (_, index) => submit(system, `kept ${index}`)));
     await system.stopEdge();
     const [gone, ...left] = system.backends as [TestBackend, ...TestBackend[]];
@@ -186,33 +204,5 @@ describe("a fleet of three dialects", () => {
     expect(((await after.json()) as Stats).meta["backends_answered"]).toBe(2);
     const history = await system.get("/usage/session/counted-session/history");
     expect([history.status, (await system.get("/usage/range")).status]).toEqual([200, 200]);
-  });
-});
-
-describe("room", () => {
-  it("that is used up is 503 with Retry-After, provably unexecuted, and comes back", async () => {
-    const server = { maxInFlight: 1 };
-    const system = await startSystem({
-      backends: [
-        { name: "one", server },
-        { name: "two", server },
-      ],
-    });
-    try {
-      const running = ["a", "b"].map((name) =>
-        system.post("/v1/images/generations", { prompt: `[[delay=1500]] ${name}` }),
-      );
-      await expect
-        .poll(async () => (await system.post("/v1/images/generations", { prompt: "no room" })).status)
-        .toBe(503);
-      const refused = await system.post("/v1/images/generations", { prompt: "no room" });
-      expect(Number(refused.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
-      expect([refused.headers.get("x-should-retry"), await codeOf(refused)]).toEqual(["true", "no_capacity"]);
-      expect((await Promise.all(running)).map(({ status }) => status)).toEqual([200, 200]);
-      await everyLeaseEnds(system);
-      expect((await system.post("/v1/images/generations", { prompt: "room again" })).status).toBe(200);
-    } finally {
-      await system.stop();
-    }
   });
 });
