@@ -141,7 +141,7 @@ async function sendEvents(
 const streams: Verification = {
   name: "Streams",
   async run(report) {
-    const raw = await startRawSystem(1);
+    const raw = await startRawSystem();
     const backend = raw.backends[0] as RawBackend;
     try {
       checkDelay(report, "one stream's events", await addedDelays(raw.edge, backend, 1, 20));

@@ -8,7 +8,7 @@ import { everyLeaseEnds, serversOf } from "./observed.ts";
 
 let raw: RawSystem;
 beforeAll(async () => {
-  raw = await startRawSystem(1, { EJECTION: { maxShare: 0 } });
+  raw = await startRawSystem({ config: { EJECTION: { maxShare: 0 } } });
 });
 afterAll(() => raw.stop());
 beforeEach(() => {
@@ -194,6 +194,18 @@ describe("the answer", () => {
     expect([answer.status, valuesOf(answer, "location")]).toEqual([status, ["/elsewhere?x=1"]]);
     expect(backend().requests).toHaveLength(1);
   });
+});
+
+it("a chat whose request was too large to look at is known for a stream by its answer", async () => {
+  const events = { "Content-Type": "text/event-stream", "Transfer-Encoding": "chunked" };
+  answers(head(200, events), chunk("data: 1\n\n"), chunk("data: [DONE]\n\n"), lastChunk);
+  const chat = { model: "x", stream: true, messages: [], filling: "x".repeat(2_000_000) };
+  const answer = await raw.edge.post("/v1/chat/completions", chat);
+  expect([answer.headers.get("content-type"), await answer.text()]).toEqual([
+    "text/event-stream",
+    "data: 1\n\ndata: [DONE]\n\n",
+  ]);
+  await everyLeaseEnds(raw.edge);
 });
 
 describe("an encoding", () => {

@@ -20,138 +20,163 @@ const spoilers = [
   ...accidents,
 ];
 
-type Call = (client: OpenAI, content: string) => Promise<unknown>;
+type Call = (client: OpenAI, model: string, content: string) => Promise<unknown>;
 
-const image: Call = (client, prompt) => client.images.generate({ prompt });
-const chat: Call = (client, content) =>
-  client.chat.completions.create({ model: "jimeng-4.5", messages: [{ role: "user", content }] });
-const stream: Call = async (client, content) => {
-  const chunks = await client.chat.completions.create({
-    model: "jimeng-4.5",
-    stream: true,
-    messages: [{ role: "user", content }],
-  });
+const image: Call = (client, model, prompt) => client.images.generate({ model, prompt });
+const chat: Call = (client, model, content) =>
+  client.chat.completions.create({ model, messages: [{ role: "user", content }] });
+const stream: Call = async (client, model, content) => {
+  const messages = [{ role: "user" as const, content }];
+  const chunks = await client.chat.completions.create({ model, stream: true, messages });
   for await (const chunk of chunks) void chunk;
 };
 
-/** Requests for paid work that reached the backends. */
-async function paidRequests(system: EdgeSystem): Promise<number> {
-  const counts = await Promise.all(system.backends.map((backend) => backend.counts()));
-  const paid = counts.flatMap((byRoute) => Object.entries(byRoute)).filter(([route]) => route.startsWith("POST /v1/"));
-  return paid.reduce((sum, [, count]) => sum + count, 0);
-}
+const picturePath = "/v1/images/generations";
+const chatPath = "/v1/chat/completions";
 
-const systems = new Map<DialectName, EdgeSystem>();
+/** Two servers of each dialect, which alone serve a model of its name. */
+let system: EdgeSystem;
 beforeAll(async () => {
-  const config = { EJECTION: { maxShare: 0 } };
-  const starts = dialectNames.map(async (dialect) => {
-    const backends = [
-      { name: "one", dialect },
-      { name: "two", dialect },
-    ];
-    systems.set(dialect, await startSystem({ backends, config }));
-  });
-  await Promise.all(starts);
+  const backends = dialectNames.flatMap((dialect) =>
+    ["one", "two"].map((name) => ({ name: `${dialect}-${name}`, dialect, server: { models: [dialect] } })),
+  );
+  system = await startSystem({ backends, config: { EJECTION: { maxShare: 0 } } });
 });
-afterAll(async () => {
-  await Promise.all([...systems.values()].map((system) => system.stop()));
-});
+afterAll(() => system.stop());
 
-function systemOf(dialect: DialectName): EdgeSystem {
-  return systems.get(dialect) as EdgeSystem;
+function serversOf(dialect: DialectName): readonly TestBackend[] {
+  return system.backends.filter(({ spec }) => spec.dialect === dialect);
 }
 
-const calls: readonly (readonly [name: string, call: Call, dialects: readonly DialectName[]])[] = [
-  ["a picture", image, dialectNames],
-  ["a chat", chat, ["mapped", "flat-2"]],
-  ["a stream", stream, ["mapped", "flat-2"]],
-];
+/** Requests for this paid work that reached the servers of a dialect. */
+async function paidRequests(dialect: DialectName, path: string): Promise<number> {
+  const counts = await Promise.all(serversOf(dialect).map((backend) => backend.counts()));
+  return counts.reduce((sum, byRoute) => sum + (byRoute[`POST ${path}`] ?? 0), 0);
+}
 
-describe.each(calls.flatMap(([name, call, served]) => served.map((dialect) => ({ name, call, dialect }))))(
-  "the OpenAI SDK with maxRetries 2 asks $dialect for $name",
-  ({ call, dialect, name }) => {
-    it("and whatever goes wrong, one request reaches a backend", async () => {
-      const system = systemOf(dialect);
-      const client = new OpenAI({ apiKey: "a-session", baseURL: `${system.url}/v1`, maxRetries: 2 });
-      for (const spoiler of spoilers) {
-        const before = await paidRequests(system);
-        const failure = await call(client, `${spoiler} ${name}`).then(
-          () => null,
-          (error: unknown) => error,
-        );
-        const during = (await paidRequests(system)) - before;
-        expect([spoiler, during]).toEqual([spoiler, 1]);
-        // Inside a stream the servers tell their errors as text; everything else is an error to the SDK.
-        const toldAsText = name === "a stream" && spoiler.startsWith("[[code=");
-        const bearable = toldAsText || (name === "a stream" && spoiler.startsWith("[[garbage"));
-        if (!bearable) expect(failure, spoiler).toBeInstanceOf(Error);
+function sdk(apiKey = "a-session"): OpenAI {
+  return new OpenAI({ apiKey, baseURL: `${system.url}/v1`, maxRetries: 2 });
+}
+
+function generate(model: DialectName, prompt: string, headers: Record<string, string> = {}): Promise<Response> {
+  return system.post(picturePath, { model, prompt }, headers);
+}
+
+async function onePerSpoiler(call: Call, dialect: DialectName, name: string): Promise<void> {
+  const path = name === "a picture" ? picturePath : chatPath;
+  for (const spoiler of spoilers) {
+    const before = await paidRequests(dialect, path);
+    const failure = await call(sdk(), dialect, `${spoiler} ${name}`).then(
+      () => null,
+      (error: unknown) => error,
+    );
+    const during = (await paidRequests(dialect, path)) - before;
+    expect([spoiler, during]).toEqual([spoiler, 1]);
+    // Inside a stream the servers tell their errors as text; everything else is an error to the SDK.
+    const toldAsText = name === "a stream" && spoiler.startsWith("[[code=");
+    const bearable = toldAsText || (name === "a stream" && spoiler.startsWith("[[garbage"));
+    if (!bearable) expect(failure, spoiler).toBeInstanceOf(Error);
+  }
+}
+
+describe.concurrent("the OpenAI SDK with maxRetries 2, whatever goes wrong, reaches one backend once", () => {
+  it.each(dialectNames)("when it asks %s for a picture", (dialect) => onePerSpoiler(image, dialect, "a picture"));
+
+  it.each(["mapped", "flat-2"] as const)("when it asks %s for a chat, and for a stream", async (dialect) => {
+    await onePerSpoiler(chat, dialect, "a chat");
+    await onePerSpoiler(stream, dialect, "a stream");
+  });
+});
+
+describe("one request more or less", () => {
+  it.concurrent.each(dialectNames)("is what a dead token and a broke one cost, with %s", async (dialect) => {
+    for (const apiKey of ["dead-token", "broke-token"]) {
+      const before = await paidRequests(dialect, picturePath);
+      await expect(image(sdk(apiKey), dialect, "x")).rejects.toBeInstanceOf(APIError);
+      expect([apiKey, (await paidRequests(dialect, picturePath)) - before]).toEqual([apiKey, 1]);
+    }
+  });
+
+  it("is sent for what is proven not to have been executed: elsewhere by us, then by the SDK", async () => {
+    const ofDialect = async (dialect: DialectName): Promise<void> => {
+      for (const status of [429, 521, 522, 523, 525, 526, 530]) {
+        const prompt = `[[status=${status}]] proven`;
+        const before = await paidRequests(dialect, picturePath);
+        const answer = await generate(dialect, prompt);
+        expect([status, answer.status, answer.headers.get("x-should-retry")]).toEqual([status, status, null]);
+        // One attempt at each of the two backends.
+        expect((await paidRequests(dialect, picturePath)) - before).toBe(2);
+        const once = await generate(dialect, `${prompt}[[only=${dialect}-one]]`);
+        expect(once.status).toBe(200);
       }
-    });
-  },
-);
-
-describe.each(dialectNames)("%s", (dialect) => {
-  it.each(["dead-token", "broke-token"])("a %s is an error that costs one request", async (apiKey) => {
-    const system = systemOf(dialect);
-    const client = new OpenAI({ apiKey, baseURL: `${system.url}/v1`, maxRetries: 2 });
-    const before = await paidRequests(system);
-    await expect(client.images.generate({ prompt: "x" })).rejects.toBeInstanceOf(APIError);
-    expect((await paidRequests(system)) - before).toBe(1);
+      const submits = await Promise.all(serversOf(dialect).map((backend) => backend.submits()));
+      expect(submits.flat().filter(({ prompt }) => prompt.includes("[[only="))).toHaveLength(7);
+    };
+    await Promise.all(dialectNames.map(ofDialect));
   });
 
-  it("every status that says no to a generation says not to send it again", async () => {
-    const system = systemOf(dialect);
-    for (const spoiler of spoilers) {
-      const answer = await system.post("/v1/images/generations", { prompt: spoiler });
-      expect([spoiler, answer.status >= 400, answer.headers.get("x-should-retry")]).toEqual([spoiler, true, "false"]);
-      await answer.arrayBuffer();
-    }
-  });
-
-  it("what is proven not to have been executed may be sent again, and is: elsewhere by us, then by the SDK", async () => {
-    const system = systemOf(dialect);
-    for (const status of [429, 521, 522, 523, 525, 526, 530]) {
-      const prompt = `[[status=${status}]] proven`;
-      const before = await paidRequests(system);
-      const answer = await system.post("/v1/images/generations", { prompt });
-      expect([status, answer.status, answer.headers.get("x-should-retry")]).toEqual([status, status, null]);
-      // One attempt at each of the two backends.
-      expect((await paidRequests(system)) - before).toBe(2);
-      const once = await system.post("/v1/images/generations", { prompt: `${prompt}[[only=one]]` });
-      expect(once.status).toBe(200);
-    }
-    const submits = await Promise.all(system.backends.map((backend) => backend.submits()));
-    const perPrompt = submits.flat().filter(({ prompt }) => prompt.includes("[[only=one]]"));
-    expect(perPrompt).toHaveLength(7);
+  it("is not sent after any other no: every status that says it to a generation says not to send it again", async () => {
+    const ofDialect = async (dialect: DialectName): Promise<void> => {
+      for (const spoiler of spoilers) {
+        const answer = await generate(dialect, spoiler);
+        expect([spoiler, answer.status >= 400, answer.headers.get("x-should-retry")]).toEqual([spoiler, true, "false"]);
+        await answer.arrayBuffer();
+      }
+    };
+    await Promise.all(dialectNames.map(ofDialect));
   });
 });
 
 it("a 524 is a 504 of ours with its own code, and nobody's fault", async () => {
-  const system = systemOf("mapped");
-  const answer = await system.post("/v1/images/generations", { prompt: "[[status=524]]" });
+  const answer = await generate("mapped", "[[status=524]]");
   const body = (await answer.json()) as { error: { code: string; message: string } };
   expect([answer.status, body.error.code]).toEqual([504, "edge_read_timeout"]);
   expect(body.error.message).toContain("charged");
 });
 
 it("a client's Idempotency-Key changes nothing, since no backend honours it", async () => {
-  const system = systemOf("mapped");
-  const before = await paidRequests(system);
-  const answer = await system.post("/v1/images/generations", { prompt: "[[reset]]" }, { "idempotency-key": "k" });
+  const before = await paidRequests("mapped", picturePath);
+  const answer = await generate("mapped", "[[reset]]", { "idempotency-key": "k" });
   expect([answer.status, answer.headers.get("x-should-retry")]).toEqual([502, "false"]);
-  expect((await paidRequests(system)) - before).toBe(1);
+  expect((await paidRequests("mapped", picturePath)) - before).toBe(1);
 });
 
-describe("nobody is blamed for a client's mistake", () => {
-  let system: EdgeSystem;
+describe("a backend that refuses connections from the start", () => {
+  let fleet: EdgeSystem;
+  let alive: readonly TestBackend[];
   beforeAll(async () => {
-    const backends = dialectNames.map((dialect) => ({ name: dialect, dialect }));
-    system = await startSystem({ backends, config: { RETRY: { generations: "safe" } } });
-    await system.get("/health");
+    const dead = await TestBackend.start({ name: "dead", server: { models: ["jimeng-4.5", "only-here"] } });
+    const server = { models: ["jimeng-4.5"] };
+    alive = await Promise.all(dialectNames.map((dialect) => TestBackend.start({ name: dialect, dialect, server })));
+    await dead.kill();
+    fleet = await startEdgeBefore([dead, ...alive]);
   });
-  afterAll(() => system.stop());
+  afterAll(() => fleet.stop());
 
-  const routes = ["/v1/images/generations", "/v1/chat/completions", "/token/check"];
+  async function tenAtATime(count: number, work: (index: number) => Promise<void>): Promise<void> {
+    let left = count;
+    const worker = async (): Promise<void> => {
+      while (left > 0) await work((left -= 1));
+    };
+    await Promise.all(Array.from({ length: 10 }, worker));
+  }
+
+  it("costs none of 100 generations: a ping goes before the first one", async () => {
+    const statuses: number[] = [];
+    await tenAtATime(100, async () => {
+      statuses.push((await fleet.post(picturePath, { model: "jimeng-4.5", prompt: "x" })).status);
+    });
+    expect(statuses).toEqual(Array.from({ length: 100 }, () => 200));
+    const submits = await Promise.all(alive.map((backend) => backend.submitCount()));
+    expect(submits.reduce((sum, count) => sum + count)).toBe(100);
+  });
+
+  it("and alone could serve is answered 502, provably unexecuted, so an SDK may send again", async () => {
+    const answer = await fleet.post(picturePath, { model: "only-here", prompt: "x" });
+    expect([answer.status, answer.headers.get("x-should-retry")]).toEqual([502, "true"]);
+    expect(await answer.json()).toMatchObject({ error: { code: "backend_unreachable" }, code: -3020 });
+  });
+
   const dead = { prompt: "x", token: "dead-1", messages: [{ role: "user", content: "x" }] };
   const mistakes: readonly (readonly [name: string, body: unknown, token: string])[] = [
     ["a dead token", dead, "dead-1"],
@@ -162,57 +187,21 @@ describe("nobody is blamed for a client's mistake", () => {
     ["JSON that is none", "not an object", "a-session"],
   ];
 
-  it.each(mistakes)("%s ×100 over three dialects changes no backend's state", async (_name, body, token) => {
-    let left = 100;
-    const work = async (): Promise<void> => {
-      while (left-- > 0) {
-        const route = routes[left % 2] as string;
-        const answer = await system.post(left % 10 === 0 ? (routes[2] as string) : route, body, {
-          authorization: `Bearer ${token}`,
-        });
+  it.each(mistakes)(
+    "is the only one with a state: %s ×100 over three dialects is nobody's fault",
+    async (_name, body, token) => {
+      await tenAtATime(100, async (index) => {
+        const route = index % 10 === 0 ? "/token/check" : index % 2 === 0 ? picturePath : chatPath;
+        const answer = await fleet.post(route, body, { authorization: `Bearer ${token}` });
         await answer.arrayBuffer();
-      }
-    };
-    await Promise.all(Array.from({ length: 10 }, work));
-    const { servers } = (await (await system.operate("/api/ip-preference")).json()) as {
-      servers: { state: string; consecutiveFailures?: number; consecutive_failures?: number }[];
-    };
-    const states = servers.map((server) => [server.state, server.consecutiveFailures ?? server.consecutive_failures]);
-    expect(states).toEqual(servers.map(() => ["healthy", 0]));
-  });
-});
-
-describe("a backend that refuses connections from the start", () => {
-  it("costs none of 100 generations: a ping goes before the first one", async () => {
-    const dead = await TestBackend.start({ name: "dead" });
-    const alive = await Promise.all(["two", "three"].map((name) => TestBackend.start({ name })));
-    await dead.kill();
-    const system = await startEdgeBefore([dead, ...alive]);
-    try {
-      let left = 100;
-      const statuses: number[] = [];
-      const work = async (): Promise<void> => {
-        while (left-- > 0) statuses.push((await system.post("/v1/images/generations", { prompt: "x" })).status);
+      });
+      const { servers } = (await (await fleet.operate("/api/ip-preference")).json()) as {
+        servers: { name: string; state: string; consecutiveFailures?: number; consecutive_failures?: number }[];
       };
-      await Promise.all(Array.from({ length: 10 }, work));
-      expect(statuses).toEqual(Array.from({ length: 100 }, () => 200));
-      const submits = await Promise.all(alive.map((backend) => backend.submitCount()));
-      expect(submits.reduce((sum, count) => sum + count)).toBe(100);
-    } finally {
-      await system.stop();
-    }
-  });
-
-  it("that are all of them are answered 502, provably unexecuted, so an SDK may send again", async () => {
-    const dead = await TestBackend.start({ name: "dead" });
-    await dead.kill();
-    const system = await startEdgeBefore([dead]);
-    try {
-      const answer = await system.post("/v1/images/generations", { prompt: "x" });
-      expect([answer.status, answer.headers.get("x-should-retry")]).toEqual([502, "true"]);
-      expect(await answer.json()).toMatchObject({ error: { code: "backend_unreachable" }, code: -3020 });
-    } finally {
-      await system.stop();
-    }
-  });
+      const states = servers
+        .filter(({ name }) => name !== "dead")
+        .map((server) => [server.state, server.consecutiveFailures ?? server.consecutive_failures]);
+      expect(states).toEqual(alive.map(() => ["healthy", 0]));
+    },
+  );
 });

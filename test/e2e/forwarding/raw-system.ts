@@ -1,5 +1,5 @@
 /** The edge before backends that a test writes byte by byte. */
-import { startEdgeBefore, type EdgeSystem } from "../edge.ts";
+import { startEdgeBefore, TestBackend, type BackendSpec, type EdgeSystem } from "../edge.ts";
 import { RawBackend } from "./raw-backend.ts";
 
 export interface RawSystem {
@@ -8,12 +8,30 @@ export interface RawSystem {
   stop(): Promise<void>;
 }
 
+export interface RawOptions {
+  readonly count?: number;
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** The models that the written ones serve; all, if not given. */
+  readonly models?: readonly string[];
+  /** Stand-ins in the same fleet. */
+  readonly beside?: readonly BackendSpec[];
+}
+
 /** `/test/*` is an extra route of class query, uncached unless the configuration says otherwise. */
-export async function startRawSystem(count = 1, config: Readonly<Record<string, unknown>> = {}): Promise<RawSystem> {
+export async function startRawSystem({
+  count = 1,
+  config = {},
+  models,
+  beside = [],
+}: RawOptions = {}): Promise<RawSystem> {
   const backends = await Promise.all(Array.from({ length: count }, () => RawBackend.start()));
-  const servers = backends.map(({ url }, index) => ({ name: `raw-${index}`, url }));
+  const standIns = await Promise.all(beside.map((spec) => TestBackend.start(spec)));
+  const servers = [
+    ...backends.map(({ url }, index) => ({ name: `raw-${index}`, url, ...(models === undefined ? {} : { models }) })),
+    ...standIns.map(({ name, url, spec }) => ({ name, url, ...spec.server })),
+  ];
   const routes = [{ path: "/test/*", methods: ["GET", "POST", "DELETE"], class: "query", cache: "none" }];
-  const edge = await startEdgeBefore([], {
+  const edge = await startEdgeBefore(standIns, {
     config: { ROUTES: routes, ...config },
     variables: { BACKEND_SERVERS: JSON.stringify(servers) },
   });

@@ -1,16 +1,19 @@
-/** Uploads that are announced and do not come: given up after a while, with nobody blamed and nothing held for them. */
+/**
+ * Uploads that are announced and do not come: given up after a while, with nobody blamed and nothing held for them. And
+ * clients that leave, as one backend sees it.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { becomes, everyLeaseEnds, inFlight, serversOf } from "./observed.ts";
-import { chunk, type RawBackend } from "./raw-backend.ts";
+import { chunk, head, type RawBackend } from "./raw-backend.ts";
 import { openRaw, requestBytes } from "./raw-client.ts";
 import { startRawSystem, type RawSystem } from "./raw-system.ts";
 
 const idleMs = 1000;
 let raw: RawSystem;
 beforeAll(async () => {
-  raw = await startRawSystem(1, { DEADLINES: { uploadIdle: idleMs / 1000 } });
+  raw = await startRawSystem({ config: { DEADLINES: { uploadIdle: idleMs / 1000 } } });
 });
 afterAll(() => raw.stop());
 
@@ -113,5 +116,32 @@ describe("an upload that is slow", () => {
     expect(arrived?.body.equals(Buffer.concat([some.subarray(0, 20_000), Buffer.alloc(pieces * size, "y")]))).toBe(
       true,
     );
+  });
+});
+
+describe("a client's reset", () => {
+  it("cancels a cheap request at its backend, before its headers", async () => {
+    const gone = new Promise<void>((resolve) => {
+      backend().script = (_request, socket) => void socket.once("close", () => resolve());
+    });
+    const socket = await openRaw(raw.edge.port, requestBytes("/test/slow"));
+    await expect.poll(() => backend().requests.some(({ target }) => target === "/test/slow")).toBe(true);
+    socket.resetAndDestroy();
+    await gone;
+  });
+
+  it("cancels a download at its backend, in the middle", async () => {
+    const gone = new Promise<void>((resolve) => {
+      backend().script = (_request, socket) => {
+        socket.once("close", () => resolve());
+        socket.write(head(200, { "Content-Type": "application/octet-stream", "Content-Length": "50000000" }));
+        socket.write(Buffer.alloc(1_000_000));
+      };
+    });
+    const socket = await openRaw(raw.edge.port, requestBytes("/test/large"));
+    await new Promise((resolve) => socket.once("data", resolve));
+    socket.resetAndDestroy();
+    // What is on its way is noticed at the next write.
+    await gone;
   });
 });
