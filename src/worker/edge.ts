@@ -12,6 +12,7 @@ import type { ApiKeyGate } from "./api-keys.ts";
 import { BlockMemory } from "./block-memory.ts";
 import { ClientReader } from "./client.ts";
 import { createSelectionMemory, forgetBackends } from "../shared/balance/select.ts";
+import { Cooldown } from "../shared/retry/cooldown.ts";
 import { compileRoutes } from "../shared/jimeng/routes.ts";
 import type { RouteTable } from "../shared/jimeng/routes.ts";
 import { openCache } from "./cache.ts";
@@ -21,12 +22,22 @@ import { missingFeatures, readEnvConfig, registryOf, sourceOf } from "./env.ts";
 import type { LogSink } from "./log/entry.ts";
 import { openSinks } from "./log/sinks.ts";
 import { Findbook } from "./report.ts";
-import { freshMs, LocalTable, refreshFromMs, refreshPatienceMs, serveStaleMs, tableOfConfiguration } from "./table.ts";
+import {
+  freshMs,
+  LocalTable,
+  refreshFromMs,
+  refreshPatienceMs,
+  refreshPausesMs,
+  serveStaleMs,
+  tableOfConfiguration,
+} from "./table.ts";
 
 /** What is found in the isolate is told after so long at the latest. */
 const reportEveryMs = 1000;
 /** A report under way for longer than this has been lost with its maker. */
 const reportLostMs = 5000;
+/** After a report that failed, the next one waits for about so long, whatever comes in. */
+const reportPauseMs = 1000;
 /** After a refresh that did not come in time, requests don't wait for another one for so long. */
 const impatientMs = 1000;
 /** Failures that make a suspect are told at once, at most so often in a second. */
@@ -49,7 +60,9 @@ export class Edge {
   /** Random name of this isolate. */
   readonly name = crypto.randomUUID();
   #overridesVersion = 0;
-  #refreshing: { since: number; done: Promise<void> } | null = null;
+  /** The report under way; a plain value, since its promise is its maker's. */
+  #refreshing: { readonly since: number } | null = null;
+  readonly #pause = new Cooldown(reportPauseMs);
   #flushDueMs: number | null = null;
   #urgent: { second: number; told: number } = { second: 0, told: 0 };
   #patientAgainMs = 0;
@@ -85,12 +98,25 @@ export class Edge {
   async freshen(region: string, waitUntil: WaitUntil, nowMs: number, maxAgeMs = freshMs): Promise<void> {
     const age = this.table.ageMs(nowMs);
     if (age < Math.min(refreshFromMs, maxAgeMs)) return;
-    const refresh = this.report(region, waitUntil);
+    const own = this.report(region, waitUntil);
     if (age < maxAgeMs || nowMs < this.#patientAgainMs) return;
-    await Promise.race([refresh, new Promise((resolve) => setTimeout(resolve, refreshPatienceMs))]);
+    await (own === null ? this.#others() : inTime(own));
     // A registry that just kept somebody waiting in vain would keep the next one waiting as well.
     if (this.table.ageMs(Date.now()) >= maxAgeMs) this.#patientAgainMs = Date.now() + impatientMs;
     if (this.table.ageMs(Date.now()) >= serveStaleMs) await this.#startFromKv();
+  }
+
+  /**
+   * Waits for another request's report on timers of its own: a promise of that request would be settled in its context,
+   * and perhaps when this one has ended.
+   */
+  async #others(): Promise<void> {
+    const awaited = this.#refreshing;
+    if (awaited === null) return;
+    for (const pauseMs of refreshPausesMs) {
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      if (this.#refreshing !== awaited) return;
+    }
   }
 
   /** KV holds the last good table for an edge that can't reach the registry. Asked once. */
@@ -106,17 +132,19 @@ export class Edge {
   }
 
   /**
-   * Tells the registry what was seen and takes its newer table. One at a time per isolate. The work runs in the
-   * maker's `waitUntil`, so that it ends even if the maker's client leaves: a promise whose maker was torn down hangs
-   * everybody who awaits it.
+   * Tells the registry what was seen and takes its newer table, unless that is being done or has just failed: null. The
+   * work runs in the maker's `waitUntil`, so that it ends even if the maker's client leaves; its promise is the maker's.
    */
-  report(region: string, waitUntil: WaitUntil): Promise<void> {
+  report(region: string, waitUntil: WaitUntil): Promise<void> | null {
     const nowMs = Date.now();
-    if (this.#refreshing !== null && nowMs - this.#refreshing.since < reportLostMs) return this.#refreshing.done;
-    const done = this.#report(region).finally(() => {
-      if (this.#refreshing?.done === done) this.#refreshing = null;
-    });
-    this.#refreshing = { since: nowMs, done };
+    if (this.#refreshing !== null && nowMs - this.#refreshing.since < reportLostMs) return null;
+    if (this.#pause.leftMs(nowMs) > 0) return null;
+    const own = { since: nowMs };
+    this.#refreshing = own;
+    const over = (): void => {
+      if (this.#refreshing === own) this.#refreshing = null;
+    };
+    const done = this.#report(region).finally(over);
     waitUntil(done);
     return done;
   }
@@ -141,6 +169,7 @@ export class Edge {
       else this.#adopt(reply.table, "registry", nowMs, told);
     } catch (error) {
       this.findings.putBack(findings);
+      this.#pause.begin(Date.now(), Math.random);
       this.warnOncePerMinute("registry_unavailable", error);
     }
   }
@@ -161,12 +190,13 @@ export class Edge {
   /** Something was seen: it is told within a second. */
   reportSoon(region: string, waitUntil: WaitUntil, nowMs: number): void {
     if (this.#flushDueMs !== null && nowMs < this.#flushDueMs + reportLostMs) return;
-    this.#flushDueMs = nowMs + reportEveryMs;
-    const soon = new Promise((resolve) => setTimeout(resolve, reportEveryMs)).then(() => {
+    const inMs = Math.max(reportEveryMs, this.#pause.leftMs(nowMs));
+    this.#flushDueMs = nowMs + inMs;
+    const tell = (): void => {
       this.#flushDueMs = null;
-      return this.findings.isEmpty ? undefined : this.report(region, waitUntil);
-    });
-    waitUntil(soon);
+      if (!this.findings.isEmpty) void this.report(region, waitUntil);
+    };
+    waitUntil(new Promise<void>((resolve) => setTimeout(resolve, inMs)).then(tell));
   }
 
   /** A failure that makes a suspect: the registry probes it as soon as it knows. */
@@ -191,6 +221,15 @@ export class Edge {
       JSON.stringify({ level: "warn", event, message: error instanceof Error ? error.message : String(error) }),
     );
   }
+}
+
+async function inTime(work: Promise<void>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, refreshPatienceMs);
+  });
+  await Promise.race([work, late]);
+  clearTimeout(timer);
 }
 
 function headersByName(config: Config): Record<string, Readonly<Record<string, string>>> {

@@ -13,6 +13,8 @@ export const freshMs = 2000;
 export const refreshFromMs = 1500;
 /** An older one is refreshed before it is used, for so long; then it serves as it is. */
 export const refreshPatienceMs = 250;
+/** Between looks at whether another request's refresh has come, the same patience in all. */
+export const refreshPausesMs = [2, 4, 8, 16, 32, 64, 124] as const;
 /** Without the registry the last table serves for so long before KV's is asked. */
 export const serveStaleMs = 30_000;
 
