@@ -12,6 +12,27 @@ const testBindings = {
   ADMIN_TOKEN: "test-admin-token",
 };
 
+/**
+ * Three at once, also on two cores: many of these files wait most of their time. One environment serves many files,
+ * since making it and reading all modules again costs more than their tests: what a file changes outside, it puts back.
+ */
+const shared = { isolate: false, maxWorkers: 3 } as const;
+
+/** Random runs by the ten thousand and virtual hours: counting lines would cost more than the tests, and finds no new line. */
+const manyRuns = [
+  "test/shared/**/*.property.test.ts",
+  "test/shared/health/pool.test.ts",
+  "test/conformance/**/*.test.ts",
+];
+
+/** They measure time, so nothing else may run beside them. */
+const timed = [
+  "test/tools/ip-tester.test.ts",
+  "test/e2e/bad-input.test.ts",
+  "test/e2e/rate-limit.test.ts",
+  "test/e2e/forwarding/**/*.test.ts",
+];
+
 export default defineConfig({
   test: {
     coverage: {
@@ -23,8 +44,27 @@ export default defineConfig({
     projects: [
       {
         test: {
+          ...shared,
           name: "pure",
-          include: ["test/shared/**/*.test.ts", "test/conformance/**/*.test.ts", "test/tools/**/*.test.ts"],
+          include: ["test/shared/**/*.test.ts"],
+          exclude: manyRuns,
+          testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: "property",
+          include: manyRuns,
+          testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: "tools",
+          include: ["test/tools/**/*.test.ts"],
+          exclude: timed,
           testTimeout: 30_000,
         },
       },
@@ -36,6 +76,7 @@ export default defineConfig({
           }),
         ],
         test: {
+          ...shared,
           name: "workerd",
           include: ["test/worker/**/*.test.ts", "test/durable/**/*.test.ts"],
           exclude: ["**/*.socket.test.ts"],
@@ -45,6 +86,7 @@ export default defineConfig({
       {
         // A part of the Worker in workerd, seen from outside over real sockets.
         test: {
+          ...shared,
           name: "socket",
           include: ["test/worker/**/*.socket.test.ts"],
           testTimeout: 20_000,
@@ -52,11 +94,24 @@ export default defineConfig({
         },
       },
       {
+        // The whole system, with processes of its own; mostly it waits for them.
         test: {
           name: "e2e",
-          // After the others: it measures time, and starts processes of its own.
           sequence: { groupOrder: 1 },
           include: ["test/e2e/**/*.test.ts"],
+          exclude: timed,
+          globalSetup: "test/e2e/bundle.ts",
+          maxWorkers: 3,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: "timed",
+          sequence: { groupOrder: 2 },
+          include: timed,
+          globalSetup: "test/e2e/bundle.ts",
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,

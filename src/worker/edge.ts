@@ -59,6 +59,8 @@ export class Edge {
   readonly sinks: readonly LogSink[];
   /** Random name of this isolate. */
   readonly name = crypto.randomUUID();
+  /** What is found is told after so many milliseconds at the latest; written only by who wants to see it told sooner. */
+  reportEveryMs = reportEveryMs;
   #overridesVersion = 0;
   /** The report under way; a plain value, since its promise is its maker's. */
   #refreshing: { readonly since: number } | null = null;
@@ -190,7 +192,7 @@ export class Edge {
   /** Something was seen: it is told within a second. */
   reportSoon(region: string, waitUntil: WaitUntil, nowMs: number): void {
     if (this.#flushDueMs !== null && nowMs < this.#flushDueMs + reportLostMs) return;
-    const inMs = Math.max(reportEveryMs, this.#pause.leftMs(nowMs));
+    const inMs = Math.max(this.reportEveryMs, this.#pause.leftMs(nowMs));
     this.#flushDueMs = nowMs + inMs;
     const tell = (): void => {
       this.#flushDueMs = null;

@@ -5,6 +5,7 @@ import { edgeOf } from "../../src/worker/edge.ts";
 import type { Env } from "../../src/worker/env.ts";
 import type { LogEntry } from "../../src/worker/log/entry.ts";
 import { handle } from "../../src/worker/pipeline.ts";
+import { collectNothing } from "./at-once.ts";
 
 const adminToken = "test-admin-token";
 
@@ -65,6 +66,7 @@ function configured(config: Record<string, unknown>): Env {
 let unlimited: Env;
 
 async function ask(path: string, init: RequestInit = {}, env: Env = unlimited): Promise<Response> {
+  collectNothing(env);
   const ctx = createExecutionContext();
   const response = await handle(new Request(`https://edge.example${path}`, init), env, ctx);
   const body = await response.arrayBuffer();
@@ -492,6 +494,29 @@ describe("a defect of the edge", () => {
     expect(told).toContain(`${response.headers.get("x-request-id")} Error: a defect`);
     expect(told).toContain("pipeline");
     expect(logged).toEqual([expect.objectContaining({ status: 500, reason: "internal_error" })]);
+  });
+
+  test("in the last step is one as well, and a log that fails costs nobody an answer", async () => {
+    vi.spyOn(console, "warn").mockImplementation(() => undefined);
+    answer = () => new Response("pong");
+    const append = Object.getOwnPropertyDescriptor(Headers.prototype, "append")?.value as Headers["append"];
+    const spy = vi.spyOn(Headers.prototype, "append").mockImplementation(function (this: Headers, name, value) {
+      if (name === "cache-status") throw new Error("a late defect");
+      append.call(this, name, value);
+    });
+    const response = await ask("/ping");
+    expect([response.status, await failureOf(response)]).toEqual([500, "internal_error"]);
+    expect(response.headers.get("x-request-id")).toMatch(/^[\da-f-]{36}$/);
+    spy.mockRestore();
+    const reading = edgeOf(unlimited);
+    if (!reading.ok) throw new Error("the configuration of the tests is broken");
+    vi.spyOn(reading.edge.clients, "seen").mockImplementation(() => {
+      throw new Error("no log line");
+    });
+    vi.spyOn(reading.edge.sinks[0] as (typeof reading.edge.sinks)[number], "write").mockImplementation(() => {
+      throw new Error("no log line");
+    });
+    expect((await ask("/ping")).status).toBe(200);
   });
 });
 

@@ -14,7 +14,7 @@ export const maxBuffered = 1000;
 /** Rows of one statement: together far below the 2 MB that a bound value may have. */
 const rowsAtOnce = 200;
 /** A row waits no longer, while somebody asks. */
-const waitMs = 1000;
+const rowWaitMs = 1000;
 /** A write under way for longer than this was lost with the request that made it. */
 const lostMs = 15_000;
 const patienceMs = 10_000;
@@ -29,6 +29,8 @@ type WaitUntil = (work: Promise<unknown>) => void;
 
 export class D1Sink implements LogSink {
   readonly name = "d1";
+  /** Written only by who wants to see the rows sooner. */
+  waitMs = rowWaitMs;
   readonly #database: D1Database;
   readonly #warn: (event: string, error: unknown) => void;
   #rows: LogEntry[] = [];
@@ -47,7 +49,7 @@ export class D1Sink implements LogSink {
     if (this.#rows.length >= maxBuffered) this.#dropped += 1;
     else this.#rows.push(entry);
     const nowMs = Date.now();
-    const isPlanned = this.#plannedMs !== null && nowMs - this.#plannedMs < lostMs + waitMs;
+    const isPlanned = this.#plannedMs !== null && nowMs - this.#plannedMs < lostMs + this.waitMs;
     if (isPlanned || nowMs < this.#notBeforeMs) return;
     this.#plannedMs = nowMs;
     waitUntil(this.#writeSoon());
@@ -60,7 +62,7 @@ export class D1Sink implements LogSink {
   }
 
   async #writeSoon(): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, waitMs));
+    await new Promise((resolve) => setTimeout(resolve, this.waitMs));
     while (this.#rows.length > 0 && (await this.#writeSome()));
     this.#plannedMs = null;
   }

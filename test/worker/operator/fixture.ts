@@ -3,6 +3,7 @@ import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test"
 import { env } from "cloudflare:workers";
 import worker from "../../../src/worker/index.ts";
 import type { Env } from "../../../src/worker/env.ts";
+import { collectNothing } from "../at-once.ts";
 import migration from "../../../migrations/0001_request_logs.sql?raw";
 
 export const tokens = {
@@ -66,6 +67,7 @@ export async function ask(at: Env, path: string, asking: Asking = {}): Promise<R
     },
   };
   if (body !== undefined) init.body = typeof body === "string" ? body : JSON.stringify(body);
+  collectNothing(at);
   const ctx = createExecutionContext();
   const request = new Request(`https://edge.example${path}`, init) as Parameters<NonNullable<typeof worker.fetch>>[0];
   const response = await worker.fetch(request, at, ctx);
