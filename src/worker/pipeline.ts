@@ -27,9 +27,24 @@ export function handle(request: Request, env: Env, ctx: ExecutionContext): Respo
 }
 
 function concluded(exchange: Exchange, answer: Response): Response {
-  const response = finished(exchange, answer);
-  logged(exchange, response);
+  const response = dressed(exchange, answer);
+  try {
+    logged(exchange, response);
+  } catch (error) {
+    // An answer is not lost for its log line.
+    exchange.edge.warnOncePerMinute("log_line_lost", error);
+  }
   return response;
+}
+
+function dressed(exchange: Exchange, answer: Response): Response {
+  try {
+    return finished(exchange, answer);
+  } catch (error) {
+    const own = failed(exchange, error);
+    own.headers.set("x-request-id", exchange.id);
+    return own;
+  }
 }
 
 function answered(exchange: Exchange): Response | Promise<Response> {

@@ -1,5 +1,5 @@
 /** From a backend's answer to the client's. */
-import { normalizeError } from "../shared/jimeng/normalize.ts";
+import { errorOfStatus, normalizeError } from "../shared/jimeng/normalize.ts";
 import type { Outcome } from "../shared/outcome.ts";
 import type { Answer } from "./attempt.ts";
 import { followedBy } from "./body.ts";
@@ -10,7 +10,7 @@ import { passEvents } from "./event-stream.ts";
 import type { Exchange } from "./exchange.ts";
 import { failureResponse } from "./failure.ts";
 import type { Forwarded } from "./forward.ts";
-import { lengthOf, withLength } from "./json-response.ts";
+import { jsonResponse, lengthOf, withLength } from "./json-response.ts";
 import { responseHeaders } from "./headers.ts";
 
 const msPerS = 1000;
@@ -32,6 +32,9 @@ export function respond(exchange: Exchange, forwarded: Forwarded): Response {
 function passed(exchange: Exchange, answer: Answer, forwarded: Forwarded): Response {
   const headers = responseHeaders(answer.headers);
   const { status, body } = answer;
+  if (status >= 400 && isEmpty(body) && normalizes(exchange) && exchange.request.method !== "HEAD") {
+    return explained(status, headers);
+  }
   switch (body.kind) {
     case "none":
       return new Response(null, { status, headers });
@@ -48,6 +51,18 @@ function passed(exchange: Exchange, answer: Answer, forwarded: Forwarded): Respo
       withoutEncoding(headers);
       return streamed(exchange, status, headers, body.stream, forwarded);
   }
+}
+
+function isEmpty(body: Answer["body"]): boolean {
+  return body.kind === "none" || (body.kind === "bytes" && body.bytes.byteLength === 0);
+}
+
+/** An SDK must see what went wrong where the backend gave a status alone. */
+function explained(status: number, headers: Headers): Response {
+  const response = jsonResponse(errorOfStatus(status), status);
+  for (const name of ["content-type", "content-length", "content-encoding", "etag"]) headers.delete(name);
+  for (const [name, value] of headers) response.headers.append(name, value);
+  return response;
 }
 
 /** What was read has been decoded by that; `finished` chooses anew. */

@@ -42,6 +42,13 @@ export function normalizeError(
   return { status: proper, body: "error" in body ? body : { ...body, error } };
 }
 
+/** The body to give with an error's status that came without any, as a server does to which a request's headers were too large. */
+export function errorOfStatus(status: number): Record<string, unknown> {
+  const type = types[status] ?? (status >= 500 ? "server_error" : "invalid_request_error");
+  const message = `The backend answered ${status} and said nothing more.`;
+  return { error: { message, type, param: null, code: `http_${status}` } };
+}
+
 /** A dead token is a 401 and an empty account a 402 under whatever code: flat-2 says -2001 for the first. */
 function properStatus({ code, message }: { code: number; message: string }): number {
   const account = accountFault(code, message);

@@ -188,6 +188,14 @@ describe("the answer", () => {
     expect([answer.status, answer.body.length, lastRequest().method]).toEqual([200, 0, "HEAD"]);
   });
 
+  it("that is an error's status alone is explained in JSON, where an SDK asks", async () => {
+    answers(whole(431, "", { Connection: "keep-alive", "X-Kept": "1" }));
+    const answer = await generate();
+    expect([answer.status, codeOf(answer), valuesOf(answer, "x-kept")]).toEqual([431, "http_431", ["1"]]);
+    const elsewhere = await askRaw(raw.edge.port, "/test/x");
+    expect([elsewhere.status, elsewhere.body.length]).toEqual([431, 0]);
+  });
+
   it.each([301, 302, 303, 307, 308])("that redirects (%i) is passed on, not followed", async (status) => {
     answers(whole(status, "", { Location: "/elsewhere?x=1" }));
     const answer = await askRaw(raw.edge.port, "/test/x");

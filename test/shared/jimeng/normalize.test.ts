@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { normalizeError } from "../../../src/shared/jimeng/normalize.ts";
+import { errorOfStatus, normalizeError } from "../../../src/shared/jimeng/normalize.ts";
 
 const body = (code: number, message: string): Record<string, unknown> => ({ code, message, data: null });
 
@@ -42,6 +42,16 @@ describe("a flat dialect's error under 200", () => {
   test("says something even if the backend said nothing", () => {
     expect(normalizeError(200, { code: -2000 })?.body["error"]).toMatchObject({ message: "Jimeng error -2000" });
   });
+});
+
+test("a status that came without a body is explained by itself, in OpenAI's words", () => {
+  const told = [401, 431, 500, 503].map((status) => errorOfStatus(status)["error"]);
+  expect(told).toMatchObject([
+    { type: "authentication_error", code: "http_401", param: null },
+    { type: "invalid_request_error", code: "http_431" },
+    { type: "server_error", code: "http_500" },
+    { type: "server_error", code: "http_503", message: "The backend answered 503 and said nothing more." },
+  ]);
 });
 
 test("answers that are errors by their status, and successes, are left alone", () => {
