@@ -18,8 +18,8 @@ import type {
 } from "../shared/contract.ts";
 import type { DurableEnv } from "./settings.ts";
 
-/** Counts are on disk within a second, also when the timer fires late. */
-const countsWriteMs = 750;
+/** Counts are on disk within a second, also when the timer fires somewhat late. */
+const countsWriteMs = 900;
 /** How many were refused interests an operator, not the limiter; a flood must not write a row a second. */
 const refusedWriteMs = 10_000;
 /** An alarm that failed is tried again after so long; the runtime's own tries end after six. */

@@ -6,12 +6,17 @@ import type { Exchange } from "./exchange.ts";
 import { composedModels } from "./fan-out.ts";
 import { produce } from "./produce.ts";
 
-export async function cached(exchange: Exchange, route: Route): Promise<Response> {
+/** At once where the answer is at hand. */
+export function cached(exchange: Exchange, route: Route): Response | Promise<Response> {
+  if (route.answering !== "models") return lookedUp(exchange, route);
+  const { edge, region, waitUntil, startedMs } = exchange;
+  const late = edge.freshen(region, waitUntil, startedMs);
+  if (late !== null) return late.then(() => models(exchange) ?? lookedUp(exchange, route));
+  return models(exchange) ?? lookedUp(exchange, route);
+}
+
+async function lookedUp(exchange: Exchange, route: Route): Promise<Response> {
   const { edge, request } = exchange;
-  if (route.answering === "models") {
-    const composed = await models(exchange);
-    if (composed !== null) return composed;
-  }
   const question = {
     method: request.method,
     headers: exchange.headers,
@@ -37,9 +42,8 @@ export async function cached(exchange: Exchange, route: Route): Promise<Response
 }
 
 /** The prober's reading stands in for the backends; its age is what the cache's lifetime bounds. null: nothing was read yet. */
-async function models(exchange: Exchange): Promise<Response | null> {
+function models(exchange: Exchange): Response | null {
   const { edge } = exchange;
-  await edge.freshen(exchange.region, exchange.waitUntil, exchange.startedMs);
   const known = edge.table.table.models;
   if (known === null) return null;
   const ageS = Math.max(0, Math.floor((exchange.startedMs - known.readAtMs) / 1000));

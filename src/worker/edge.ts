@@ -96,12 +96,16 @@ export class Edge {
 
   // ── The table ─────────────────────────────────────────────────────────────────────────────────
 
-  /** Makes the table as fresh as may be without making the request wait long. */
-  async freshen(region: string, waitUntil: WaitUntil, nowMs: number, maxAgeMs = freshMs): Promise<void> {
+  /** Makes the table as fresh as may be without making the request wait long. null: nothing is to be waited for. */
+  freshen(region: string, waitUntil: WaitUntil, nowMs: number, maxAgeMs = freshMs): Promise<void> | null {
     const age = this.table.ageMs(nowMs);
-    if (age < Math.min(refreshFromMs, maxAgeMs)) return;
+    if (age < Math.min(refreshFromMs, maxAgeMs)) return null;
     const own = this.report(region, waitUntil);
-    if (age < maxAgeMs || nowMs < this.#patientAgainMs) return;
+    return age < maxAgeMs || nowMs < this.#patientAgainMs ? null : this.#patientFor(own, maxAgeMs);
+  }
+
+  /** `own`: a report that this request has begun; null: another's is under way. */
+  async #patientFor(own: Promise<void> | null, maxAgeMs: number): Promise<void> {
     await (own === null ? this.#others() : inTime(own));
     // A registry that just kept somebody waiting in vain would keep the next one waiting as well.
     if (this.table.ageMs(Date.now()) >= maxAgeMs) this.#patientAgainMs = Date.now() + impatientMs;

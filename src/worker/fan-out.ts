@@ -15,7 +15,7 @@ import type { Exchange } from "./exchange.ts";
 import { failureResponse } from "./failure.ts";
 import { mayRetry } from "./forward.ts";
 import { requestHeaders, responseHeaders } from "./headers.ts";
-import { jsonResponse } from "./json-response.ts";
+import { jsonBytes, jsonBytesResponse, jsonResponse } from "./json-response.ts";
 import type { EdgeMember } from "./table.ts";
 import { verdictOf } from "./upstream.ts";
 import type { Produced, Upstream } from "./upstream.ts";
@@ -34,9 +34,14 @@ export async function modelsResponse(exchange: Exchange, route: Route, upstream:
   return { response: jsonResponse(modelsAnswer(mergeModels(lists))), verdict: "ok" };
 }
 
+/** The list is the same until the prober reads another one. */
+const composed = new WeakMap<readonly ModelEntry[], Uint8Array>();
+
 /** The list as the prober read it, `ageS` seconds ago. */
 export function composedModels(entries: readonly ModelEntry[], ageS: number): Response {
-  return jsonResponse(modelsAnswer(entries), 200, { age: String(ageS) });
+  let bytes = composed.get(entries);
+  if (bytes === undefined) composed.set(entries, (bytes = jsonBytes(modelsAnswer(entries))));
+  return jsonBytesResponse(bytes, 200, { age: String(ageS) });
 }
 
 export async function usageResponse(

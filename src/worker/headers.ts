@@ -90,13 +90,18 @@ export function requestHeaders(
 /** The headers that a client gets of a backend's answer. `Set-Cookie` stays apart, as `Headers` keeps it. */
 export function responseHeaders(backend: Headers): Headers {
   const headers = new Headers(backend);
+  toResponseHeaders(headers);
+  return headers;
+}
+
+/** Makes a copy of a backend's headers what a client may get. */
+export function toResponseHeaders(headers: Headers): void {
   withoutConnectionNamed(headers);
   for (const name of hopByHop) headers.delete(name);
   for (const name of oursOnly) headers.delete(name);
   // The servers allow every origin by themselves; whose page may read an answer is the edge's to say.
   for (const name of corsHeaders) headers.delete(name);
   headers.append("via", via);
-  return headers;
 }
 
 const corsHeaders = [

@@ -13,12 +13,7 @@ export default {
     const done = handle(request, env, ctx);
     if (!(done instanceof Promise)) return done;
     // A reset connection ends the handler; what runs in waitUntil is not ended with it.
-    ctx.waitUntil(
-      done.then(
-        () => undefined,
-        () => undefined,
-      ),
-    );
+    ctx.waitUntil(done);
     return done;
   },
 

@@ -19,7 +19,19 @@ export function lengthOf(response: Response): number | null {
 const encoder = new TextEncoder();
 
 export function jsonResponse(value: unknown, status = 200, headers: Readonly<Record<string, string>> = {}): Response {
-  const bytes = encoder.encode(JSON.stringify(value));
+  return jsonBytesResponse(jsonBytes(value), status, headers);
+}
+
+export function jsonBytes(value: unknown): Uint8Array {
+  return encoder.encode(JSON.stringify(value));
+}
+
+/** Of bytes that `jsonBytes` made. */
+export function jsonBytesResponse(
+  bytes: Uint8Array,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+): Response {
   const response = new Response(bytes, {
     status,
     headers: { "content-type": "application/json; charset=utf-8", ...headers },

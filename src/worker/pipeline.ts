@@ -76,6 +76,6 @@ function failed(exchange: Exchange, error: unknown): Response {
   });
 }
 
-function through(exchange: Exchange, route: Route): Promise<Response> {
+function through(exchange: Exchange, route: Route): Response | Promise<Response> {
   return concernsCache(exchange, route) ? cached(exchange, route) : bypassed(exchange, route);
 }

@@ -11,7 +11,7 @@ import type { Exchange } from "./exchange.ts";
 import { failureResponse } from "./failure.ts";
 import type { Forwarded } from "./forward.ts";
 import { jsonResponse, lengthOf, withLength } from "./json-response.ts";
-import { responseHeaders } from "./headers.ts";
+import { responseHeaders, toResponseHeaders } from "./headers.ts";
 
 const msPerS = 1000;
 
@@ -30,19 +30,22 @@ export function respond(exchange: Exchange, forwarded: Forwarded): Response {
 }
 
 function passed(exchange: Exchange, answer: Answer, forwarded: Forwarded): Response {
-  const headers = responseHeaders(answer.headers);
   const { status, body } = answer;
   if (status >= 400 && isEmpty(body) && normalizes(exchange) && exchange.request.method !== "HEAD") {
-    return explained(status, headers);
+    return explained(status, responseHeaders(answer.headers));
   }
+  // What passes untouched is made with the backend's headers and then rid of those that stay here: one copy of them less.
+  if (body.kind === "none" || body.kind === "through") {
+    const stream = body.kind === "none" ? null : body.stream;
+    const response = new Response(stream, { status, headers: answer.headers });
+    toResponseHeaders(response.headers);
+    return response;
+  }
+  const headers = responseHeaders(answer.headers);
   switch (body.kind) {
-    case "none":
-      return new Response(null, { status, headers });
     case "bytes":
       withoutEncoding(headers);
       return whole(exchange, status, headers, body);
-    case "through":
-      return new Response(body.stream, { status, headers });
     case "continued":
       withoutEncoding(headers);
       headers.delete("content-length");
