@@ -12,9 +12,9 @@ export type LimiterNamespace = DurableObjectNamespace;
 export const limiterPatienceMs = 250;
 /**
  * Patience passes in ticks: in an isolate that is too busy to hear an answer they come late, so that its own slowness isn't
- * taken for the limiter's and nobody passes uncounted by it.
+ * taken for the limiter's and nobody passes uncounted by it. Few, since each that comes costs a turn of the isolate.
  */
-const patienceTicks = 5;
+const patienceTicks = 2;
 
 export type LimiterReply<Value> =
   | { readonly kind: "answered"; readonly value: Value }
@@ -58,38 +58,37 @@ function marked(error: unknown, mark: "retryable" | "overloaded"): boolean {
 }
 
 /** Asks with `limiterPatienceMs` for everything; never throws. */
-export async function askLimiter<Value>(
+export function askLimiter<Value>(
   limiters: LimiterNamespace,
   clientKey: string,
   call: Call<Value>,
 ): Promise<LimiterReply<Value>> {
-  const patience = startPatience();
-  const answer = callTwice(limiters, clientKey, call).then(
-    (value): LimiterReply<Value> => ({ kind: "answered", value }),
-    (error: unknown): LimiterReply<Value> => ({
-      kind: "failed",
-      reason: marked(error, "overloaded") ? "overloaded" : "error",
-      message: error instanceof Error ? error.message : String(error),
-    }),
-  );
-  const over = patience.over.then((): LimiterReply<Value> => {
-    return { kind: "failed", reason: "slow", message: `no answer within ${limiterPatienceMs} ms` };
+  return new Promise((resolve) => {
+    const stopWaiting = startPatience(() =>
+      resolve({ kind: "failed", reason: "slow", message: `no answer within ${limiterPatienceMs} ms` }),
+    );
+    callTwice(limiters, clientKey, call).then(
+      (value) => {
+        stopWaiting();
+        resolve({ kind: "answered", value });
+      },
+      (error: unknown) => {
+        stopWaiting();
+        const reason = marked(error, "overloaded") ? "overloaded" : "error";
+        resolve({ kind: "failed", reason, message: error instanceof Error ? error.message : String(error) });
+      },
+    );
   });
-  const reply = await Promise.race([answer, over]);
-  patience.stop();
-  return reply;
 }
 
-function startPatience(): { readonly over: Promise<void>; readonly stop: () => void } {
-  let timer: ReturnType<typeof setTimeout> | null = null;
-  const over = new Promise<void>((resolve) => {
-    const wait = (ticks: number) => {
-      if (ticks === 0) resolve();
-      else timer = setTimeout(() => wait(ticks - 1), limiterPatienceMs / patienceTicks);
-    };
-    wait(patienceTicks);
-  });
-  return { over, stop: () => clearTimeout(timer) };
+/** Answers what ends it early. */
+function startPatience(over: () => void): () => void {
+  let timer: ReturnType<typeof setTimeout>;
+  const wait = (ticks: number): void => {
+    timer = setTimeout(() => (ticks === 1 ? over() : wait(ticks - 1)), limiterPatienceMs / patienceTicks);
+  };
+  wait(patienceTicks);
+  return () => clearTimeout(timer);
 }
 
 // ── What operators ask; the key in any spelling ──────────────────────────────────────────────────
