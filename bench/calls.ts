@@ -13,8 +13,8 @@ interface Counted {
   readonly limiter: number;
 }
 
-async function counted(bench: Bench): Promise<Calls> {
-  const port = bench.system.workers.product.ports["calls"] as number;
+async function counted(bench: Bench, one: Case): Promise<Calls> {
+  const port = bench.system.workers[one.worker].ports["calls"] as number;
   const answer = await fetch(`http://127.0.0.1:${port}/`);
   const { registry, limiter } = (await answer.json()) as Counted;
   return { registry: Object.values(registry).reduce((sum, calls) => sum + calls, 0), limiter };
@@ -30,10 +30,10 @@ export interface CallsAtRate {
 export async function callsAt(bench: Bench, one: Case, rate: number, seconds: number): Promise<CallsAtRate> {
   await wake(bench, one);
   await pause(afterMs);
-  const before = await counted(bench);
+  const before = await counted(bench, one);
   const requests = rate * seconds;
   const sample = await openLoop(bench, one, rate, requests);
-  const after = await counted(bench);
+  const after = await counted(bench, one);
   const per = (calls: number): number => (calls / requests) * 1000;
   return {
     calls: { registry: per(after.registry - before.registry), limiter: per(after.limiter - before.limiter) },

@@ -4,6 +4,7 @@ import type { Shape } from "./load/load.ts";
 /** A process of workerd that runs one skeleton, or the product. `two-calls-again` is the skeleton against itself. */
 export const workers = [
   "nothing",
+  "nothing-one-call",
   "pass",
   "one-call",
   "two-calls",
@@ -63,6 +64,7 @@ interface Row {
 
 const rows: readonly Row[] = [
   { name: "nothing", label: "(a) nothing", worker: "nothing", shape: get("/ping", clients) },
+  { name: "nothing_one_call", label: "(a) + 1 call", worker: "nothing-one-call", shape: get("/ping", clients) },
   { name: "pass", label: "(b) bare pass-through", worker: "pass", shape: get("/ping", clients) },
   { name: "one_call", label: "(c) pass + 1 call", worker: "one-call", shape: get("/ping", clients) },
   { name: "two_calls", label: "(d) pass + 2 calls", worker: "two-calls", shape: get("/ping", clients) },
@@ -120,6 +122,8 @@ export const ratios = {
 /** Shown beside those: what the limiter adds to a hit, and what the other kind of hit costs. */
 export const moreRatios = {
   hit_unlimited_vs_pass: ["hit_unlimited", "pass"],
+  hit_vs_nothing_one_call: ["hit", "nothing_one_call"],
+  nothing_one_call_vs_pass: ["nothing_one_call", "pass"],
   hit_stats_vs_pass: ["hit_stats", "pass"],
   sse_vs_two_calls_report: ["sse", "two_calls_report"],
 } as const;

@@ -114,15 +114,9 @@ const command = defineCommand({
       if (args.only !== undefined) return showMedians(measured.closed);
       const calls: Record<string, CallsAtRate> = {};
       for (const rate of callRates) {
-        calls[rate] = await callsAt(
-          bench,
-          { ...find("table_get"), shape: { ...find("table_get").shape, addresses: manyClients(rate) } },
-          rate,
-          callSeconds,
-        );
-        say(
-          `at ${rate} rps: ${calls[rate].calls.registry.toFixed(2)} registry and ${calls[rate].calls.limiter.toFixed(0)} limiter calls per 1,000`,
-        );
+        calls[rate] = await callsAtRate(bench, rate);
+        const { registry, limiter } = calls[rate].calls;
+        say(`at ${rate} rps: ${registry.toFixed(2)} registry and ${limiter.toFixed(0)} limiter calls per 1,000`);
       }
       const load = [before, loadavg()[0] as number];
       const findings = { ...measured, calls, rounds: count, requests: bench.requests, load };
@@ -135,6 +129,15 @@ const command = defineCommand({
     }
   },
 });
+
+/** The registry's with the limiter off, which lets a core come nearer to 2,000 rps; the limiter's with it on. */
+async function callsAtRate(bench: Bench, rate: number): Promise<CallsAtRate> {
+  const tableGet = find("table_get");
+  const one = { ...tableGet, shape: { ...tableGet.shape, addresses: manyClients(rate) } };
+  const unlimited = await callsAt(bench, { ...one, worker: "product-unlimited" }, rate, callSeconds);
+  const limited = await callsAt(bench, one, rate, callSeconds);
+  return { ...unlimited, calls: { registry: unlimited.calls.registry, limiter: limited.calls.limiter } };
+}
 
 async function stopAll(system: System, generator: Generator): Promise<never> {
   generator.stop();
