@@ -17,13 +17,13 @@ afterAll(() => system.stop());
 
 /** A third of the long form's: the machine may be busy with other tests. */
 const rates = { generations: 8, cheap: 60 };
-const times = { beforeMs: 300, faultMs: 1900, afterMs: 500, patienceMs: 20_000 };
+const times = { beforeMs: 200, faultMs: 1600, afterMs: 400, patienceMs: 20_000 };
 
 it.each(faults)("one of four is $name: no cheap request fails, no generation is sent twice", async (fault) => {
   const result = await faultRound(system, fault, rates, times);
   expect(result.cheap).toBeGreaterThan(100);
   expect(result.cheapFailed).toEqual([]);
-  expect(result.generations).toBeGreaterThan(15);
+  expect(result.generations).toBeGreaterThan(12);
   expect(result.twice).toEqual([]);
   expect(result.unclear).toEqual([]);
   expect(result.failedLate).toEqual([]);

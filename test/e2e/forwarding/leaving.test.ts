@@ -1,4 +1,5 @@
 /** Clients that leave, rudely, at every stage: nobody else hangs, every lease ends, and the process still stops. */
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -7,6 +8,8 @@ import { everyLeaseEnds, inFlight, isRunning, serversOf, workerdPid } from "./ob
 import { askRaw, openRaw, requestBytes } from "./raw-client.ts";
 
 const json = { "Content-Type": "application/json", Authorization: "Bearer a-session" };
+
+const pictures = "/v1/images/generations";
 
 /** How a client goes: with a reset, or by closing its side. */
 const manners: readonly (readonly [name: string, leave: (socket: Socket) => void])[] = [
@@ -17,7 +20,7 @@ const manners: readonly (readonly [name: string, leave: (socket: Socket) => void
 describe.each([
   { picks: "auto", ways: manners },
   { picks: "exact", ways: manners.slice(0, 1) },
-])("picks $picks", ({ picks, ways }) => {
+])("a client, picks $picks,", ({ picks, ways }) => {
   let system: EdgeSystem;
   beforeAll(async () => {
     system = await startSystem({
@@ -52,103 +55,105 @@ describe.each([
     expect((await serversOf(system)).map(({ state }) => state)).toEqual(["healthy", "healthy"]);
   }
 
-  it.each(ways)(
-    "a client that %s in the middle of its request's body costs nothing and blames nobody",
-    async (manner, leave) => {
+  /** All ways of leaving at the same time. */
+  async function each(work: (manner: string, leave: (socket: Socket) => void) => Promise<void>): Promise<void> {
+    await Promise.all(ways.map(([manner, leave]) => work(manner, leave)));
+  }
+
+  function posted(path: string, body: Readonly<Record<string, unknown>>): Buffer {
+    return requestBytes(path, { method: "POST", headers: json, body: JSON.stringify(body) });
+  }
+
+  it("who leaves in the middle of a request's body costs nothing and blames nobody", async () => {
+    const prompts: string[] = [];
+    await each(async (manner, leave) => {
       const prompt = `half a body, ${manner}`;
-      const body = JSON.stringify({ prompt, filling: "x".repeat(5000) });
-      const whole = requestBytes("/v1/images/generations", { method: "POST", headers: json, body });
+      prompts.push(prompt);
+      const whole = posted(pictures, { prompt, filling: "x".repeat(5000) });
       const socket = await openRaw(system.port, whole.subarray(0, whole.length - 1000));
       await sleep(50);
       leave(socket);
-      await everyLeaseEnds(system);
-      expect(await submitsOf(prompt)).toBe(0);
-      await noStateChanged();
-      await nobodyElseHangs();
-    },
-  );
+    });
+    await everyLeaseEnds(system);
+    for (const prompt of prompts) expect(await submitsOf(prompt)).toBe(0);
+    await noStateChanged();
+    await nobodyElseHangs();
+  });
 
-  it.each(ways)(
-    "a client that %s in the middle of an upload that is passed on blames nobody",
-    async (manner, leave) => {
-      const body = Buffer.alloc(3_000_000, "x");
-      const headers = { Authorization: "Bearer a", "Content-Type": "multipart/form-data; boundary=b" };
-      const whole = requestBytes("/v1/images/compositions", { method: "POST", headers, body });
+  it("who leaves in the middle of an upload that is passed on blames nobody", async () => {
+    const body = Buffer.alloc(3_000_000, "x");
+    const headers = { Authorization: "Bearer a", "Content-Type": "multipart/form-data; boundary=b" };
+    const whole = requestBytes("/v1/images/compositions", { method: "POST", headers, body });
+    await each(async (_manner, leave) => {
       for (let round = 0; round < 6; round += 1) {
         const socket = await openRaw(system.port, whole.subarray(0, 1_500_000));
         await sleep(50);
         leave(socket);
       }
-      await everyLeaseEnds(system);
-      await noStateChanged();
-      await nobodyElseHangs();
-      expect(manner).toBeTruthy();
-    },
-  );
-
-  it.each(ways)(
-    "a client that %s before the pick is spared, or its generation runs once and is followed",
-    async (manner, leave) => {
-      const prompts = Array.from({ length: 20 }, (_, index) => `at once, ${manner}, ${index}`);
-      for (const prompt of prompts) {
-        const body = JSON.stringify({ prompt });
-        leave(
-          await openRaw(system.port, requestBytes("/v1/images/generations", { method: "POST", headers: json, body })),
-        );
-      }
-      await everyLeaseEnds(system);
-      for (const prompt of prompts) expect(await submitsOf(prompt)).toBeLessThanOrEqual(1);
-      await noStateChanged();
-      await nobodyElseHangs();
-    },
-  );
-
-  it.each(ways)(
-    "a client that %s before the headers: its generation counts as in flight until it is done",
-    async (manner, leave) => {
-      const prompt = `[[delay=700]] before the headers, ${manner}`;
-      const body = JSON.stringify({ prompt });
-      const socket = await openRaw(
-        system.port,
-        requestBytes("/v1/images/generations", { method: "POST", headers: json, body }),
-      );
-      await sleep(200);
-      leave(socket);
-      await sleep(200);
-      expect(await inFlight(system)).toBe(1);
-      await nobodyElseHangs();
-      await everyLeaseEnds(system);
-      expect(await submitsOf(prompt)).toBe(1);
-      await noStateChanged();
-    },
-  );
-
-  it.each(ways)("a client that %s in the middle of a stream: it is followed to its end", async (manner, leave) => {
-    const content = `[[delay=500]] a stream, ${manner}`;
-    const body = JSON.stringify({ model: "jimeng-4.5", stream: true, messages: [{ role: "user", content }] });
-    const socket = await openRaw(
-      system.port,
-      requestBytes("/v1/chat/completions", { method: "POST", headers: json, body }),
-    );
-    await new Promise((resolve) => socket.once("data", resolve));
-    leave(socket);
-    await sleep(200);
-    expect(await inFlight(system)).toBe(1);
+    });
     await everyLeaseEnds(system);
-    expect(await submitsOf(content)).toBe(1);
     await noStateChanged();
     await nobodyElseHangs();
   });
 
-  it.each(ways)("a client that %s in the middle of a large answer holds nothing", async (manner, leave) => {
-    const prompt = `[[b64=8MiB]] large, ${manner}`;
-    const body = JSON.stringify({ prompt, response_format: "b64_json" });
-    const socket = await openRaw(
-      system.port,
-      requestBytes("/v1/images/generations", { method: "POST", headers: json, body }),
-    );
-    await new Promise((resolve) => socket.once("data", resolve));
-    leave(socket);
+  it("who leaves before the pick is spared, or the generation runs once and is followed", async () => {
+    const prompts: string[] = [];
+    await each(async (manner, leave) => {
+      for (let index = 0; index < 20; index += 1) {
+        const prompt = `at once, ${manner}, ${index}`;
+        prompts.push(prompt);
+        leave(await openRaw(system.port, posted(pictures, { prompt })));
+      }
+    });
+    await everyLeaseEnds(system);
+    for (const prompt of prompts) expect(await submitsOf(prompt)).toBeLessThanOrEqual(1);
+    await noStateChanged();
+    await nobodyElseHangs();
+  });
+
+  it("who leaves before the headers: the generation counts as in flight until it is done", async () => {
+    const prompts: string[] = [];
+    await each(async (manner, leave) => {
+      const prompt = `[[delay=700]] before the headers, ${manner}`;
+      prompts.push(prompt);
+      const socket = await openRaw(system.port, posted(pictures, { prompt }));
+      await sleep(200);
+      leave(socket);
+      await sleep(200);
+    });
+    expect(await inFlight(system)).toBe(ways.length);
+    await nobodyElseHangs();
+    await everyLeaseEnds(system);
+    for (const prompt of prompts) expect(await submitsOf(prompt)).toBe(1);
+    await noStateChanged();
+  });
+
+  it("who leaves in the middle of a stream: it is followed to its end", async () => {
+    const contents: string[] = [];
+    await each(async (manner, leave) => {
+      const content = `[[delay=600]] a stream, ${manner}`;
+      contents.push(content);
+      const messages = [{ role: "user", content }];
+      const ask = posted("/v1/chat/completions", { model: "jimeng-4.5", stream: true, messages });
+      const socket = await openRaw(system.port, ask);
+      await once(socket, "data");
+      leave(socket);
+      await sleep(200);
+    });
+    expect(await inFlight(system)).toBe(ways.length);
+    await everyLeaseEnds(system);
+    for (const content of contents) expect(await submitsOf(content)).toBe(1);
+    await noStateChanged();
+    await nobodyElseHangs();
+  });
+
+  it("who leaves in the middle of a large answer holds nothing", async () => {
+    await each(async (manner, leave) => {
+      const ask = { prompt: `[[b64=8MiB]] large, ${manner}`, response_format: "b64_json" };
+      const socket = await openRaw(system.port, posted(pictures, ask));
+      await once(socket, "data");
+      leave(socket);
+    });
     await everyLeaseEnds(system);
     await noStateChanged();
     await nobodyElseHangs();
