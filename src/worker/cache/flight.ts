@@ -66,7 +66,10 @@ export function refreshBehind(
 export interface Flight {
   readonly target: string;
   readonly startedMs: number;
-  readonly landing: Promise<Landing>;
+  /** null: under way. */
+  landing: Landing | null;
+  /** Of those who still wait. Who gives up is no longer in it: a promise of a request that has ended must not be settled. */
+  readonly waiting: Set<(landing: Landing) => void>;
   /** Something has changed the resource meanwhile: what this brings is not kept. */
   outdated: boolean;
 }
@@ -98,17 +101,16 @@ export class Flights {
     waitUntil: (work: Promise<unknown>) => void,
     work: (flight: Flight) => Promise<Arrival>,
   ): Promise<Arrival> {
-    const { promise: landing, resolve } = Promise.withResolvers<Landing>();
-    const flight: Flight = { target, startedMs: nowMs, landing, outdated: false };
+    const flight: Flight = { target, startedMs: nowMs, landing: null, waiting: new Set(), outdated: false };
     this.#flights.set(key, flight);
     const arrival = work(flight);
     const ended = (async () => {
       try {
         const made = await arrival;
-        resolve(made.landing);
+        land(flight, made.landing);
         await made.storing;
       } catch {
-        resolve({ kind: "apart" });
+        land(flight, { kind: "apart" });
       } finally {
         if (this.#flights.get(key) === flight) this.#flights.delete(key);
       }
@@ -129,12 +131,23 @@ export class Flights {
   /** null: the deadline came first. */
   async wait(flight: Flight, nowMs: number): Promise<Landing | null> {
     const leftMs = Math.max(0, flight.startedMs + this.#deadlineMs - nowMs);
-    const { promise: late, resolve } = Promise.withResolvers<null>();
+    if (flight.landing !== null) return flight.landing;
+    const { promise, resolve } = Promise.withResolvers<Landing | null>();
     const timer = setTimeout(() => resolve(null), leftMs);
+    flight.waiting.add(resolve);
     try {
-      return await Promise.race([flight.landing, late]);
+      return await promise;
     } finally {
       clearTimeout(timer);
+      flight.waiting.delete(resolve);
     }
   }
+}
+
+/** The first word stands. */
+function land(flight: Flight, landing: Landing): void {
+  if (flight.landing !== null) return;
+  flight.landing = landing;
+  for (const tell of flight.waiting) tell(landing);
+  flight.waiting.clear();
 }
