@@ -40,6 +40,8 @@ beforeEach(() => {
 afterEach(async () => {
   vi.restoreAllMocks();
   vi.useRealTimers();
+  // A reset deletes what living objects have stored and passes over one that is just being put to rest.
+  await runInDurableObject(stub(), (_, state) => state.storage.deleteAll());
   await reset();
 });
 
