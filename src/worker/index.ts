@@ -10,11 +10,7 @@ export { RateLimiter } from "../durable/rate-limiter.ts";
 
 export default {
   fetch(request: Request, env: Env, ctx: ExecutionContext): Response | Promise<Response> {
-    const done = handle(request, env, ctx);
-    if (!(done instanceof Promise)) return done;
-    // A reset connection ends the handler; what runs in waitUntil is not ended with it.
-    ctx.waitUntil(done);
-    return done;
+    return handle(request, env, ctx);
   },
 
   async scheduled(_controller: ScheduledController, env: Env, ctx: ExecutionContext): Promise<void> {

@@ -59,7 +59,7 @@ function answered(exchange: Exchange): Response | Promise<Response> {
 function taken(exchange: Exchange): Response | Promise<Response> {
   if (isPreflight(exchange.request)) return preflighted(exchange);
   const front = routed(exchange);
-  if (front.kind === "answered") return front.response;
+  if (front.kind === "answered") return toItsEnd(exchange, front.response);
   const refusal = admitted(exchange, front.route);
   if (refusal instanceof Promise) return refusal.then((late) => late ?? through(exchange, front.route));
   return refusal ?? through(exchange, front.route);
@@ -77,5 +77,14 @@ function failed(exchange: Exchange, error: unknown): Response {
 }
 
 function through(exchange: Exchange, route: Route): Response | Promise<Response> {
-  return concernsCache(exchange, route) ? cached(exchange, route) : bypassed(exchange, route);
+  return toItsEnd(exchange, concernsCache(exchange, route) ? cached(exchange, route) : bypassed(exchange, route));
+}
+
+/**
+ * A reset connection ends the handler; what runs in waitUntil is not ended with it. Up to here nothing has been begun that
+ * must end: a limiter counts by itself, and an answer at hand needs nobody to wait for it.
+ */
+function toItsEnd(exchange: Exchange, answer: Response | Promise<Response>): Response | Promise<Response> {
+  if (answer instanceof Promise) exchange.waitUntil(answer);
+  return answer;
 }

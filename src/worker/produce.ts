@@ -12,7 +12,7 @@ import type { Forwarded } from "./forward.ts";
 import { pick } from "./pick.ts";
 import { respond } from "./respond.ts";
 import { UploadFailed } from "./upload.ts";
-import type { UploadFault } from "./upload.ts";
+import type { UploadFault, UploadPatience } from "./upload.ts";
 import { verdictOf } from "./upstream.ts";
 import type { Produced, Upstream } from "./upstream.ts";
 
@@ -33,6 +33,7 @@ export function produce(exchange: Exchange, route: Route, upstream: Upstream): P
 }
 
 const msPerS = 1000;
+const bytesPerKiB = 1024;
 
 /** Nothing has been sent to any backend. */
 const unsent: Readonly<Record<UploadFault, Failure>> = {
@@ -51,7 +52,7 @@ const unsent: Readonly<Record<UploadFault, Failure>> = {
 async function forwarded(exchange: Exchange, route: Route, upstream: Upstream): Promise<Produced> {
   let body: Outgoing;
   try {
-    body = await outgoing(exchange.request, route, exchange.edge.config.DEADLINES.uploadIdle * msPerS);
+    body = await outgoing(exchange.request, route, patienceOf(exchange));
   } catch (error) {
     if (!(error instanceof UploadFailed)) throw error;
     exchange.outcome = "rejected";
@@ -63,6 +64,11 @@ async function forwarded(exchange: Exchange, route: Route, upstream: Upstream): 
   } finally {
     body.drop();
   }
+}
+
+function patienceOf({ edge }: Exchange): UploadPatience {
+  const { uploadIdle, uploadRate } = edge.config.DEADLINES;
+  return { idleMs: uploadIdle * msPerS, leastBytesPerMs: (uploadRate * bytesPerKiB) / msPerS };
 }
 
 async function sent(exchange: Exchange, route: Route, body: Outgoing, upstream: Upstream): Promise<Produced> {

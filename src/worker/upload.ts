@@ -5,6 +5,13 @@ import type { ByteSource } from "./byte-source.ts";
 /** Why a client's body could not be had: it broke off or is malformed, or the client fell silent. */
 export type UploadFault = "body_unreadable" | "request_timeout";
 
+export interface UploadPatience {
+  /** Of a client that sends nothing. */
+  readonly idleMs: number;
+  /** What must come on average of a body whose arrival the runtime alone sees. */
+  readonly leastBytesPerMs: number;
+}
+
 export class UploadFailed extends Error {
   readonly fault: UploadFault;
 
@@ -85,6 +92,43 @@ export async function uploadedWhole(request: Request, idleMs: number): Promise<U
     throw broken(error);
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/**
+ * Lets the runtime pass the body on, within `withinMs`. Resolves at the end, with what was wrong with the client's part,
+ * if it was that. `onFault`: the client's part will not end.
+ */
+export async function pipe(
+  from: ReadableStream<Uint8Array>,
+  to: WritableStream<Uint8Array>,
+  withinMs: number,
+  onFault: () => void,
+): Promise<UploadFault | null> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), withinMs);
+  try {
+    // Not cancelled with the backend's connection, so that it can be asked afterwards which of the two has broken.
+    await from.pipeTo(to, { preventCancel: true, signal: late.signal });
+    return null;
+  } catch {
+    const fault = late.signal.aborted ? "request_timeout" : (await isBroken(from)) ? "body_unreadable" : null;
+    if (fault !== null) onFault();
+    if (fault === "request_timeout") await from.cancel().catch(() => undefined);
+    return fault;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function isBroken(body: ReadableStream<Uint8Array>): Promise<boolean> {
+  try {
+    const reader = body.getReader();
+    await reader.read();
+    reader.releaseLock();
+    return false;
+  } catch {
+    return true;
   }
 }
 

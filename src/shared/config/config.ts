@@ -128,6 +128,8 @@ export interface DeadlineConfig {
   readonly generate: number;
   /** Of a client that sends nothing of the body that it has announced. */
   readonly uploadIdle: number;
+  /** KiB per second that must come, beyond a first `uploadIdle`, of a body of declared length that is passed on. */
+  readonly uploadRate: number;
   readonly streamFirstByte: number;
   readonly streamIdle: number;
   /** A loose end for a stream that never ends. */

@@ -146,6 +146,8 @@ export const defaults = {
     generate: 21 * 60,
     /** Longer than a mobile network's usual pauses; a body that never comes must not hold a place in the meantime. */
     uploadIdle: 30,
+    /** A tenth of a poor mobile line: 50 MB may take 50 min. */
+    uploadRate: 16,
     /** A stream's first chunk comes after ~5 ms. */
     streamFirstByte: 30,
     /** Pictures stay silent for up to 15 min. */

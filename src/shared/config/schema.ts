@@ -325,6 +325,7 @@ const configEntries = {
     task: v.optional(seconds(0.1, 3600), d.DEADLINES.task),
     generate: v.optional(seconds(1, 2 * 3600), d.DEADLINES.generate),
     uploadIdle: v.optional(seconds(0.1, 3600), d.DEADLINES.uploadIdle),
+    uploadRate: v.optional(amount(1, 1_000_000, "KiB a second"), d.DEADLINES.uploadRate),
     streamFirstByte: v.optional(seconds(0.1, 3600), d.DEADLINES.streamFirstByte),
     streamIdle: v.optional(seconds(1, 2 * 3600), d.DEADLINES.streamIdle),
     streamCeiling: v.optional(seconds(1, dayS), d.DEADLINES.streamCeiling),

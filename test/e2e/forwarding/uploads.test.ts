@@ -13,7 +13,7 @@ import { startRawSystem, type RawSystem } from "./raw-system.ts";
 const idleMs = 1000;
 let raw: RawSystem;
 beforeAll(async () => {
-  raw = await startRawSystem({ config: { DEADLINES: { uploadIdle: idleMs / 1000 } } });
+  raw = await startRawSystem({ config: { DEADLINES: { uploadIdle: idleMs / 1000, uploadRate: 1000 } } });
 });
 afterAll(() => raw.stop());
 
@@ -66,7 +66,7 @@ describe("an upload that falls silent", () => {
   });
 
   const passedOn = [
-    ["multipart", "/v1/images/compositions", { ...multipart, "Content-Length": "50000000" }],
+    ["multipart", "/v1/images/compositions", { ...multipart, "Content-Length": "3000000" }],
     ["large", "/v1/videos/generations", { ...json, "Content-Length": "3000000" }],
     ["large, without a length", "/v1/videos/generations", { ...json, "Transfer-Encoding": "chunked" }],
   ] as const;

@@ -130,8 +130,10 @@ describe("a body that is announced", () => {
   test("takes the room of what has come of it, and is given up in silence", async () => {
     if (route.kind !== "route") throw new Error("no route");
     const some = new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(new Uint8Array(100_000)) });
-    const waiting = Array.from({ length: 40 }, () => outgoing(announced(new ReadableStream()), route.route, 200));
-    const begun = outgoing(announced(some), route.route, 200);
+    const waiting = Array.from({ length: 40 }, () =>
+      outgoing(announced(new ReadableStream()), route.route, { idleMs: 200, leastBytesPerMs: 16 }),
+    );
+    const begun = outgoing(announced(some), route.route, { idleMs: 200, leastBytesPerMs: 16 });
     const all = Promise.allSettled([...waiting, begun]);
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(bufferedBytes()).toBe(100_000);
