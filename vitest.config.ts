@@ -28,9 +28,10 @@ const manyRuns = [
 /** They measure time, so nothing else may run beside them. */
 const timed = [
   "test/tools/ip-tester.test.ts",
-  "test/e2e/bad-input.test.ts",
   "test/e2e/rate-limit.test.ts",
-  "test/e2e/forwarding/**/*.test.ts",
+  "test/e2e/forwarding/faults.test.ts",
+  "test/e2e/forwarding/frozen.test.ts",
+  "test/e2e/forwarding/streams.test.ts",
 ];
 
 export default defineConfig({
@@ -101,7 +102,7 @@ export default defineConfig({
           include: ["test/e2e/**/*.test.ts"],
           exclude: timed,
           globalSetup: "test/e2e/bundle.ts",
-          maxWorkers: 3,
+          maxWorkers: 4,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

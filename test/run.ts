@@ -17,9 +17,13 @@ interface Check {
   readonly command: readonly [tool: string, ...args: string[]];
 }
 
+/** Before all tests: what they find is found soonest. */
 const checks: readonly Check[] = [
   ...tsconfigs.map((path): Check => ({ name: `types of ${path}`, command: ["tsc", "-p", path] })),
   { name: "lint", command: ["oxlint", "--deny-warnings"] },
+];
+/** Beside the tests that mostly wait: it takes a core for a quarter of a minute. */
+const checksBeside: readonly Check[] = [
   { name: "format", command: ["prettier", "--check", "--log-level", "warn", "."] },
 ];
 
@@ -69,8 +73,8 @@ function runTool([tool, ...args]: Check["command"], show: boolean): Promise<Fini
   });
 }
 
-async function runChecks(tally: Tally): Promise<void> {
-  const waiting = [...checks];
+async function runChecks(these: readonly Check[], tally: Tally): Promise<void> {
+  const waiting = [...these];
   const work = async (): Promise<void> => {
     for (let check = waiting.shift(); check !== undefined; check = waiting.shift()) {
       const { code, output } = await runTool(check.command, false);
@@ -97,7 +101,11 @@ interface VitestReport {
 async function runVitest(tally: Tally): Promise<void> {
   await rm(join(root, "coverage"), { recursive: true, force: true });
   const seen = new Set<string>();
-  for (const run of runs) for (const file of await runProjects(run, tally)) seen.add(file);
+  for (const run of runs) {
+    const beside = run === runs.at(-1) ? runChecks(checksBeside, tally) : null;
+    for (const file of await runProjects(run, tally)) seen.add(file);
+    await beside;
+  }
   const files = await readdir(join(root, "test"), { recursive: true });
   const missed = files.filter((file) => file.endsWith(".test.ts") && !seen.has(join(root, "test", file)));
   for (const file of missed) console.log(`✗ test/${file} belongs to no project that was run`);
@@ -153,6 +161,6 @@ async function checkCoverage(): Promise<boolean> {
 }
 
 const tally: Tally = { passed: 0, failed: 0 };
-await runChecks(tally);
+await runChecks(checks, tally);
 await runVitest(tally);
 finish(tally);
