@@ -27,13 +27,9 @@ export async function outgoing(request: Request, route: Route, patience: UploadP
   const { body, headers } = request;
   const length = declaredLength(headers);
   if (body === null || length === 0) return kept(null, route);
+  if (isMultipart(headers) || (length ?? 0) > keptBodyBytes) return piped(body, length, route, patience);
   const { idleMs } = patience;
-  if (length === null) {
-    const upload = new Upload(body, idleMs);
-    return isMultipart(headers) ? streamed(upload, null, route) : gathered(upload, null, route);
-  }
-  if (isMultipart(headers) || length > keptBodyBytes) return piped(body, length, route, patience);
-  if (length <= uncountedBytes) return kept(await uploadedWhole(request, idleMs), route);
+  if (length !== null && length <= uncountedBytes) return kept(await uploadedWhole(request, idleMs), route);
   return gathered(new Upload(body, idleMs), length, route);
 }
 
@@ -55,13 +51,21 @@ function kept(bytes: Uint8Array | null, route: Route, room: Room | null = null):
   };
 }
 
-/** The runtime passes it on, at a third of the memory and half the CPU that reading it here takes; its length says whether it was whole. */
-function piped(body: ReadableStream<Uint8Array>, length: number, route: Route, patience: UploadPatience): Outgoing {
+/**
+ * The runtime passes it on, at a third of the memory and half the CPU that reading it here takes. How much has come only the
+ * runtime knows: a declared length bounds the time for it, and without one the attempt's deadline does.
+ */
+function piped(
+  body: ReadableStream<Uint8Array>,
+  length: number | null,
+  route: Route,
+  { idleMs, leastBytesPerMs }: UploadPatience,
+): Outgoing {
   let fault: Promise<UploadFault | null> = nobodysFault();
   return {
     open: (onFault) => {
-      const way = new FixedLengthStream(length);
-      fault = pipe(body, way.writable, patience.idleMs + length / patience.leastBytesPerMs, onFault);
+      const way = wayFor(length);
+      fault = pipe(body, way.writable, length === null ? null : idleMs + length / leastBytesPerMs, onFault);
       return way.readable;
     },
     repeatable: false,
@@ -70,6 +74,10 @@ function piped(body: ReadableStream<Uint8Array>, length: number, route: Route, p
     model: null,
     routeClass: route.class,
   };
+}
+
+function wayFor(length: number | null): IdentityTransformStream {
+  return length === null ? new IdentityTransformStream() : new FixedLengthStream(length);
 }
 
 function streamed(
@@ -83,9 +91,9 @@ function streamed(
   const drop = (): void => room?.give();
   return {
     open: (onFault) => {
-      const pipe = length === null ? new IdentityTransformStream() : new FixedLengthStream(length);
-      fault = carry(upload, pipe.writable, { first, onFirstGone: drop, onFault });
-      return pipe.readable;
+      const way = wayFor(length);
+      fault = carry(upload, way.writable, { first, onFirstGone: drop, onFault });
+      return way.readable;
     },
     repeatable: false,
     uploadFault: () => fault,

@@ -96,25 +96,27 @@ export async function uploadedWhole(request: Request, idleMs: number): Promise<U
 }
 
 /**
- * Lets the runtime pass the body on, within `withinMs`. Resolves at the end, with what was wrong with the client's part,
- * if it was that. `onFault`: the client's part will not end.
+ * Lets the runtime pass the body on, within `withinMs` (null: as long as the connection stands). Resolves at the end, with
+ * what was wrong with the client's part, if it was that. `onFault`: the client's part will not end. To cut the connection:
+ * a body without a length would otherwise seem to end here.
  */
 export async function pipe(
   from: ReadableStream<Uint8Array>,
   to: WritableStream<Uint8Array>,
-  withinMs: number,
+  withinMs: number | null,
   onFault: () => void,
 ): Promise<UploadFault | null> {
   const late = new AbortController();
-  const timer = setTimeout(() => late.abort(), withinMs);
+  const timer = withinMs === null ? null : setTimeout(() => late.abort(), withinMs);
   try {
-    // Not cancelled with the backend's connection, so that it can be asked afterwards which of the two has broken.
-    await from.pipeTo(to, { preventCancel: true, signal: late.signal });
+    // Neither end is ended with the other: it can be asked afterwards which of the two has broken.
+    await from.pipeTo(to, { preventCancel: true, preventAbort: true, signal: late.signal });
     return null;
-  } catch {
+  } catch (error) {
     const fault = late.signal.aborted ? "request_timeout" : (await isBroken(from)) ? "body_unreadable" : null;
     if (fault !== null) onFault();
     if (fault === "request_timeout") await from.cancel().catch(() => undefined);
+    await to.abort(error).catch(() => undefined);
     return fault;
   } finally {
     clearTimeout(timer);
