@@ -54,6 +54,8 @@ const msPerS = 1000;
 const writeBehindMs = 1000;
 /** Figures move with every request and a minute of them may be lost: they are written less often. */
 const figuresWriteMs = 60_000;
+/** Once so long without a change: an object that nobody calls leaves memory after ten seconds, and takes with it what is not on disk. */
+const figuresQuietMs = 3000;
 /** An alarm is never set closer than this, whatever is due: work that can't be done must not spin. */
 const alarmFloorMs = 500;
 /** With nothing due, the alarm still rings: expiry, retention, and the watch over itself. */
@@ -77,6 +79,7 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
   readonly #probing = new Set<string>();
   #flushAt: number | null = null;
   #figuresWrittenMs: number;
+  #quiet: ReturnType<typeof setTimeout> | null = null;
   #alarmAtMs: number | null = null;
   /** While the alarm is at work, what is due is being done; the next ring is set at its end. */
   #ringing = false;
@@ -411,7 +414,9 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
     if (fleet === null) return;
     for (const backend of fleet.backends) this.#store.writeFact("learned", backend.name, lastingFacts(backend.learned));
     this.#store.writeLeases(fleet.leases.drainChanges());
+    if (this.#quiet !== null) clearTimeout(this.#quiet);
     if (Date.now() - this.#figuresWrittenMs >= figuresWriteMs) this.#writeFigures(fleet);
+    else this.#quiet = setTimeout(() => this.#writeFigures(fleet), figuresQuietMs);
   }
 
   /** What moves with every request, and what has left. */

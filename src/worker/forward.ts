@@ -227,18 +227,22 @@ function watchOver(
 ): () => void {
   const { exchange, route, routeClass, upstream } = journey;
   let abandonTimer: ReturnType<typeof setTimeout> | null = null;
-  const onLeave = (): void => {
-    exchange.outcome = "aborted";
-    if (!route.paid) return cutoff.end("client_left");
-    const abandon = (): void => account.abandoned(backend.name, Date.now() - startedMs);
-    abandonTimer = setTimeout(abandon, followMs);
-  };
-  const { signal } = exchange.request;
-  if (!upstream.shared) signal.addEventListener("abort", onLeave, { once: true });
   const letGo =
     leaseId === null
       ? null
       : keepLease(exchange.edge, { leaseId, backend: backend.name, routeClass }, () => cutoff.end("backend_lost"));
+  const abandon = (): void => {
+    // A renewal would bring back a lease that the registry has given up.
+    letGo?.();
+    account.abandoned(backend.name, Date.now() - startedMs);
+  };
+  const onLeave = (): void => {
+    exchange.outcome = "aborted";
+    if (!route.paid) return cutoff.end("client_left");
+    abandonTimer = setTimeout(abandon, followMs);
+  };
+  const { signal } = exchange.request;
+  if (!upstream.shared) signal.addEventListener("abort", onLeave, { once: true });
   return () => {
     signal.removeEventListener("abort", onLeave);
     if (abandonTimer !== null) clearTimeout(abandonTimer);

@@ -216,6 +216,26 @@ describe("probes", () => {
   });
 });
 
+describe("an object that nobody calls", () => {
+  test("has its figures on disk before it is put out of memory, also where requests come one at a time", async () => {
+    await living(async (begin) => {
+      vi.useFakeTimers({ toFake: ["Date", "setTimeout", "clearTimeout"] });
+      vi.setSystemTime(start);
+      for (let life = 1; life <= 3; life += 1) {
+        const registry = begin([server("a")]);
+        const { leaseId } = await picked(registry);
+        await registry.settle({ leaseId, report: ended("a"), moveTo: null, orphaned: false });
+        // The runtime waits ten seconds.
+        await vi.advanceTimersByTimeAsync(9000);
+        const { servers } = (await begin([server("a")]).preference(null)) as {
+          servers: readonly { lastHour: { requests: number; p50Ms: number | null } }[];
+        };
+        expect(servers[0]?.lastHour).toMatchObject({ requests: life, p50Ms: expect.closeTo(1000, -2) });
+      }
+    });
+  });
+});
+
 describe("rows written", () => {
   /** By statements, and by setting the alarm, which is a row too; in five minutes, with what happens each second. */
   async function rowsWritten(

@@ -64,6 +64,10 @@ const orphans: Verification = {
       await sleep(10_000);
       const left = await inFlight(system);
       report.check("and no longer than such a generation takes on that backend", left === 0, `${left} in flight`);
+      // Beyond the next time at which a lease that somebody holds is renewed.
+      await sleep(30_000);
+      const later = await inFlight(system);
+      report.check("nor does a renewal bring it back", later === 0, `${later} in flight`);
     } finally {
       await system.stop();
     }
