@@ -49,7 +49,7 @@ function measured(closed: Findings["closed"]) {
 }
 
 function figures(findings: Findings): string {
-  const { closed, open, calls, rounds, requests } = findings;
+  const { closed, open, calls, startup, rounds, requests } = findings;
   const machine = `${cpus().length} × ${cpus()[0]?.model ?? "CPU"}, ${Math.round(totalmem() / 2 ** 30)} GiB`;
   const load = findings.load.map((value) => value.toFixed(1)).join(" – ");
   const median = (samples: readonly Sample[], figure: keyof Sample): number =>
@@ -77,7 +77,7 @@ function figures(findings: Findings): string {
     one.calls.limiter.toFixed(0),
   ]);
   return [
-    `Machine: ${machine}; load average ${load} during the run (the bench itself makes about 1). ${rounds} rounds of ${requests} requests for each case, 500 clients.`,
+    `Machine: ${machine}; load average ${load} during the run (the bench itself makes about 1). ${rounds} rounds of ${requests} requests for each case, 500 clients; each round with processes of its own, since two of the same code differ.`,
     `**Noise**: the skeleton (d) against itself, a second process of the same code: ${spread(noise)}.`,
     table(["", "CPU µs/request, min – median – max", "rps", "p50 ms", "p99 ms"], cpuRows),
     "![CPU for each request](performance.svg)",
@@ -85,6 +85,7 @@ function figures(findings: Findings): string {
       ["product / skeleton", "min – median – max", "asked", ""],
       [...ratioRows, ratioRow("p50_table_get_vs_two_calls", p50)],
     ),
+    `Start-up: a process with the bundle has used ${startup.productMs.toFixed(0)} ms of CPU when it listens, one with a Worker that does nothing ${startup.nothingMs.toFixed(0)} ms.`,
     table(["rps asked", "rps reached", "registry calls per 1,000 table requests", "limiter calls per 1,000"], callRows),
   ].join("\n\n");
 }

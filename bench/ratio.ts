@@ -1,5 +1,6 @@
 /** What a run found, and what one side of it costs in terms of another. */
 import type { CallsAtRate } from "./calls.ts";
+import type { Startup } from "./startup.ts";
 import { spreadOf } from "./figures.ts";
 import type { Spread } from "./figures.ts";
 import type { Sample } from "./measure.ts";
@@ -12,6 +13,7 @@ export interface Findings {
   readonly open: Samples;
   /** By rate. */
   readonly calls: Readonly<Record<string, CallsAtRate>>;
+  readonly startup: Startup;
   readonly rounds: number;
   readonly requests: number;
   /** The machine's load averages at the beginning and the end. */
