@@ -80,15 +80,10 @@ function wayFor(length: number | null): IdentityTransformStream {
   return length === null ? new IdentityTransformStream() : new FixedLengthStream(length);
 }
 
-function streamed(
-  upload: Upload,
-  length: number | null,
-  route: Route,
-  first: Uint8Array | null = null,
-  room: Room | null = null,
-): Outgoing {
+/** What has come already, then what still comes, read here. */
+function streamed(upload: Upload, length: number | null, route: Route, first: Uint8Array, room: Room): Outgoing {
   let fault: Promise<UploadFault | null> = nobodysFault();
-  const drop = (): void => room?.give();
+  const drop = (): void => room.give();
   return {
     open: (onFault) => {
       const way = wayFor(length);

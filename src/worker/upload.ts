@@ -139,7 +139,7 @@ const carriedBytes = 32_768;
 
 export interface Carriage {
   /** What has come already. */
-  readonly first: Uint8Array | null;
+  readonly first: Uint8Array;
   readonly onFirstGone: () => void;
   /** The client's part will not end. To cut the connection: a body without a length would otherwise seem to end here. */
   readonly onFault: () => void;
@@ -153,7 +153,7 @@ export async function carry(
 ): Promise<UploadFault | null> {
   const writer = to.getWriter();
   try {
-    if (first !== null) await writer.write(first);
+    await writer.write(first);
     onFirstGone();
     for (let room = new Uint8Array(carriedBytes); ;) {
       const piece = await upload.read(room);
