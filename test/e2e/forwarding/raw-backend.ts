@@ -46,6 +46,8 @@ export class RawBackend {
   readonly requests: RawRequest[] = [];
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  /** Targets of requests that have not come to their end. */
+  readonly #begun = new Map<Socket, string>();
 
   private constructor(server: Server) {
     this.#server = server;
@@ -68,6 +70,11 @@ export class RawBackend {
     return this.#sockets.size;
   }
 
+  /** Whether a request for this target is on its way in. */
+  begun(target: string): boolean {
+    return [...this.#begun.values()].includes(target);
+  }
+
   close(): void {
     this.#server.close();
     for (const socket of this.#sockets) socket.destroy();
@@ -78,11 +85,18 @@ export class RawBackend {
     socket.setNoDelay(true);
     let pending: Buffer = Buffer.alloc(0);
     socket.on("error", () => undefined);
-    socket.on("close", () => this.#sockets.delete(socket));
+    socket.on("close", () => {
+      this.#sockets.delete(socket);
+      this.#begun.delete(socket);
+    });
     socket.on("data", (bytes: Buffer) => {
       pending = Buffer.concat([pending, bytes]);
       const read = readRequest(pending);
-      if (read === null) return;
+      if (read === null) {
+        if (pending.includes("\r\n\r\n")) this.#begun.set(socket, targetOf(pending));
+        return;
+      }
+      this.#begun.delete(socket);
       pending = pending.subarray(read.size);
       this.#answer(read.request, socket);
     });
@@ -98,6 +112,11 @@ export class RawBackend {
       void this.script(request, socket);
     }
   }
+}
+
+/** Of a request whose head has come. */
+function targetOf(bytes: Buffer): string {
+  return bytes.subarray(0, bytes.indexOf("\r\n")).toString("latin1").split(" ")[1] ?? "";
 }
 
 function readRequest(bytes: Buffer): { request: RawRequest; size: number } | null {

@@ -91,6 +91,38 @@ describe("an upload that falls silent", () => {
   );
 });
 
+describe("an upload that breaks off while it is passed on", () => {
+  const large = Buffer.alloc(1_500_000, "x");
+  const broken = [
+    ["multipart", { ...multipart, "Content-Length": "3000000" }, large],
+    ["multipart without a length", { ...multipart, "Transfer-Encoding": "chunked" }, chunk(large)],
+    ["JSON without a length", { ...json, "Transfer-Encoding": "chunked" }, chunk(large)],
+  ] as const;
+  const manners = [
+    ["reset", (socket: Socket) => socket.resetAndDestroy()],
+    ["closed", (socket: Socket) => socket.destroy()],
+  ] as const;
+
+  it.concurrent.each(
+    broken.flatMap(([what, headers, sent]) => manners.map((manner) => [what, ...manner, headers, sent] as const)),
+  )("never seems whole to a backend: %s, %s", async (what, manner, leave, headers, sent) => {
+    const path = `/test/broken-${what.replaceAll(" ", "-")}-${manner}`;
+    const socket = await announced(path, headers, sent);
+    await becomes(
+      async () => raw.backends.some((one) => one.begun(path)),
+      (isThere) => isThere,
+      "the request's arrival",
+    );
+    leave(socket);
+    await becomes(
+      async () => raw.backends.some((one) => one.begun(path)),
+      (isThere) => !isThere,
+      "the connection's end",
+    );
+    expect(raw.backends.flatMap(({ requests }) => requests).filter(({ target }) => target === path)).toEqual([]);
+  });
+});
+
 describe("an upload that is slow", () => {
   it.concurrent.each([
     ["kept", 100],
