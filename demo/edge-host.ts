@@ -9,7 +9,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
-import { readBundle } from "./bundle.ts";
+import { readBundle, type Bundle } from "./bundle.ts";
 
 export interface EdgeOptions {
   readonly root: string;
@@ -28,6 +28,8 @@ export interface EdgeOptions {
 /** workerd drains on SIGTERM, without end while a request runs. */
 const drainMs = 3000;
 
+const databaseBinding = "DB";
+
 export class EdgeHost {
   readonly port: number;
   readonly #miniflare: Miniflare;
@@ -38,10 +40,12 @@ export class EdgeHost {
   }
 
   static async start(options: EdgeOptions): Promise<EdgeHost> {
-    const miniflare = new Miniflare(await miniflareOptions(options));
+    const { script, worker } = await readBundle(options.bundle);
+    const miniflare = new Miniflare(await miniflareOptions(options, script, worker));
     try {
       await miniflare.ready;
-      await applyMigrations(miniflare, join(options.root, "migrations"));
+      // D1 is optional, as every binding but the objects': whoever took it out of wrangler.toml starts without it.
+      if (hasDatabase(worker)) await applyMigrations(miniflare, join(options.root, "migrations"));
       const url = await miniflare.unsafeGetDirectURL();
       return new EdgeHost(miniflare, Number(url.port));
     } catch (error) {
@@ -59,8 +63,11 @@ export class EdgeHost {
   }
 }
 
-async function miniflareOptions(options: EdgeOptions): Promise<ConstructorParameters<typeof Miniflare>[0]> {
-  const { script, worker } = await readBundle(options.bundle);
+async function miniflareOptions(
+  options: EdgeOptions,
+  script: string,
+  worker: Bundle["worker"],
+): Promise<ConstructorParameters<typeof Miniflare>[0]> {
   const logs = await openLog(options.logFile);
   return convertV4MiniflareOptions({
     ...(worker as object),
@@ -87,10 +94,14 @@ async function openLog(file: string | null): Promise<(level: string, message: st
   return (_level, message) => stream.write(`${message}\n`);
 }
 
+function hasDatabase({ d1Databases }: Bundle["worker"]): boolean {
+  return typeof d1Databases === "object" && d1Databases !== null && Object.hasOwn(d1Databases, databaseBinding);
+}
+
 /** As `wrangler d1 migrations apply --local` does: each file once, in the order of its name. */
 async function applyMigrations(miniflare: Miniflare, folder: string): Promise<void> {
   if (!existsSync(folder)) return;
-  const database = await miniflare.getD1Database("DB");
+  const database = await miniflare.getD1Database(databaseBinding);
   await database
     .prepare("CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE)")
     .run();
