@@ -17,7 +17,8 @@ export const overviewRoutes: readonly OperatorRoute[] = [
     path: "/api/ip-preference",
     role: "viewer",
     name: "readPreference",
-    summary: "The servers by health, then by measured latency. The figures beside the name are the last hour's.",
+    summary:
+      "The servers by health, then by measured latency, compared in the class of requests that most of them have answered. The figures beside the name are the last hour's, of all classes together.",
     parameters: nothing,
     query: {
       region: optional(

@@ -13,6 +13,7 @@ import { substanceOf } from "../../../src/shared/fleet/table.ts";
 import type { Outcome } from "../../../src/shared/outcome.ts";
 import { success } from "../../../src/shared/outcome.ts";
 import { seededRng } from "../../../src/shared/rng.ts";
+import type { RouteClass } from "../../../src/shared/route.ts";
 
 const start = 1_000_000_000;
 
@@ -292,6 +293,24 @@ describe("the preference", () => {
     fleet.probed({ backend: "b", ok: true, reason: "ok", latencyMs: 1, alive: true }, start);
     fleet.probed({ backend: "a", ok: false, reason: "unreachable", latencyMs: null, alive: false }, start);
     expect(order("LAX")[2]).toBe("a");
+  });
+
+  test("compares like with like: who is given the pictures does not look slower than who is only pinged", () => {
+    const fleet = fleetOf();
+    const measured = (backend: string, routeClass: RouteClass, latencyMs: number): void => {
+      for (let index = 0; index < 3; index += 1) {
+        const report = ended(backend, { routeClass, latencyMs });
+        fleet.settle({ leaseId: `${backend}${routeClass}${index}`, report, moveTo: null, orphaned: false }, start);
+      }
+    };
+    const order = (): string[] => rankServers(fleet, null, start).servers.map(({ name }) => name);
+    measured("a", "query", 10);
+    for (let index = 0; index < 5; index += 1) measured("a", "generate", 15_000 + index);
+    measured("b", "query", 60);
+    expect(order()).toEqual(["a", "b", "c"]);
+    // Without a measurement of that class a server comes after those that have one, by what else it has.
+    measured("c", "usage", 5);
+    expect(order()).toEqual(["a", "b", "c"]);
   });
 
   test("keeps at most so many regions apart", () => {
