@@ -2,13 +2,14 @@
  * `npm start`: three stand-in Jimeng servers and the edge in front of them, on this machine. With `BACKEND_SERVERS` in the
  * environment or in `.dev.vars` the edge stands in front of those instead.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { prepareBundle, stateFolder } from "./bundle.ts";
 import type { DialectName } from "./dialect.ts";
 import { freeOrAny, isFree, preferredPorts } from "./ports.ts";
+import { isOrphanedByNpm, parentOf } from "./ancestors.ts";
 import { startBackend, startEdge, type BackendProcess, type EdgeProcess } from "./process-start.ts";
 import { demoAdminToken, readVariables } from "./variables.ts";
 
@@ -114,21 +115,13 @@ async function stop(code: number, reason?: string): Promise<void> {
   process.exit(code);
 }
 
-/** npm passes signals on; when npm itself is killed, only its absence can be noticed. Between us stands a shell. */
+/** npm passes signals on to the shell that stands between us, not to us: that they have gone is how we notice. */
 function stopWithNpm(): void {
   if (process.env["npm_lifecycle_event"] !== "start") return;
+  if (isOrphanedByNpm()) return void stop(0);
   const ancestors = (): string => `${process.ppid} ${parentOf(process.ppid)}`;
   const atStart = ancestors();
   setInterval(() => ancestors() !== atStart && void stop(0), 1000).unref();
-}
-
-/** Null where the system has no /proc. */
-function parentOf(pid: number): number | null {
-  try {
-    return Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
-  } catch {
-    return null;
-  }
 }
 
 if (!existsSync(join(root, "node_modules", "wrangler"))) {

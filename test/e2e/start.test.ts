@@ -112,6 +112,36 @@ it.each(["SIGTERM", "SIGINT", "SIGKILL"] as const)(
   },
 );
 
+it.each([
+  ["npm", "sh -c '{}; exit' & exec sleep 0"],
+  ["npm and its shell", "{} & exec sleep 0"],
+])("ends by itself when %s had ended before it came up", async (_who, script) => {
+  const port = await freePort(21_500);
+  const command = `"${process.execPath}" demo/start.ts --vars none`;
+  const shell = spawn("sh", ["-c", script.replace("{}", command)], {
+    cwd: root,
+    env: { ...process.env, npm_lifecycle_event: "start", PORT: String(port) },
+    stdio: ["ignore", "pipe", "inherit"],
+    detached: true,
+  });
+  // All that it starts is in its process group, but for the edge, which ends with who started it.
+  const group = -(shell.pid ?? 0);
+  try {
+    await expect.poll(() => signal(group, 0), { timeout: goneWithinMs }).toBe(false);
+  } finally {
+    signal(group, "SIGKILL");
+  }
+});
+
+/** False when there is no such process or group. */
+function signal(pid: number, name: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(pid, name);
+  } catch {
+    return false;
+  }
+}
+
 /** Generations that the stand-ins are at work on, as their control endpoints tell. */
 async function jobsRunning({ text }: Started): Promise<number> {
   const controls = [...text.matchAll(/http:\S+\/__demo/g)].map(([control]) => control);
