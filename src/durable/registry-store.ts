@@ -14,6 +14,8 @@ const schema: readonly string[] = [
    CREATE INDEX task_home_age ON task_home (made_ms);
    CREATE TABLE record (series TEXT NOT NULL, slot TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (series, slot)) WITHOUT ROWID;`,
   "CREATE TABLE pending_event (id INTEGER PRIMARY KEY, value TEXT NOT NULL);",
+  // What is known of health has another shape; probes and requests tell it anew within seconds.
+  "DELETE FROM fact WHERE kind = 'health';",
 ];
 
 /** Events that wait for the ledger; beyond these the oldest are given up. */

@@ -6,7 +6,7 @@
 import type { BackendConfig, Config, ConfigFault, Dialect, Limit, PolicyName } from "./config/config.ts";
 import type { FleetMetrics } from "./metrics/fleet-metrics.ts";
 import type { Outcome, OutcomeKind } from "./outcome.ts";
-import type { RouteClass } from "./route.ts";
+import type { Reach, RouteClass } from "./route.ts";
 
 // ── Backends as the edge sees them ───────────────────────────────────────────────────────────────
 
@@ -35,6 +35,8 @@ export interface TableBackend {
   readonly maxInFlight: number | null;
   readonly operatorState: OperatorState;
   readonly state: HealthState;
+  /** On trial and free: how far the one request must go that ends it. null: not on trial, or its request is out. */
+  readonly trialFor: Reach | null;
   /** May be picked, as `/health` shows it: by health and operator's state. */
   readonly healthy: boolean;
   readonly inFlight: number;

@@ -12,6 +12,23 @@ export const routeClasses = ["query", "generate", "stream", "task", "usage", "to
  */
 export type RouteClass = (typeof routeClasses)[number];
 
+/** How far a request goes: a server answers some by itself, as it answers `/ping`, whether or not it can reach Jimeng. */
+export const reaches = ["server", "jimeng"] as const;
+export type Reach = (typeof reaches)[number];
+
+/**
+ * Only a generation that is waited for shows that Jimeng works. A task's submission is answered before its work begins, its
+ * look-ups and the counters come from the server's memory, and one dialect says `live: false` of any token while Jimeng is down.
+ */
+export function reachOf(routeClass: RouteClass): Reach {
+  return routeClass === "generate" || routeClass === "stream" ? "jimeng" : "server";
+}
+
+/** Whether a success that went so far answers a doubt of this depth. */
+export function vouchesFor(reach: Reach, doubted: Reach): boolean {
+  return reach === "jimeng" || doubted === "server";
+}
+
 /** `none`: never stored. `origin`: RFC 9111, as the backend says. A number: stored for so many seconds whatever it says. */
 export type CacheRule = "none" | "origin" | number;
 

@@ -157,7 +157,10 @@ export class LocalTable {
   opened(backend: string): void {
     this.#open.set(backend, (this.#open.get(backend) ?? 0) + 1);
     const member = this.#byName.get(backend);
-    if (member !== undefined) member.inFlight += 1;
+    if (member === undefined) return;
+    member.inFlight += 1;
+    // Its trial's one request, until the next table says how that went.
+    member.trialFor = null;
   }
 
   closed(backend: string): void {

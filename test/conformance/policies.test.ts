@@ -70,6 +70,7 @@ describe.each(policyNames)("policy %s", (name) => {
         weight: fc.integer({ min: 0, max: 9 }),
         inFlight: fc.nat(5),
         maxInFlight: fc.option(fc.integer({ min: 1, max: 5 })),
+        trialFor: fc.constantFrom("server", "jimeng", null),
       }),
       { maxLength: 12 },
     );
@@ -80,7 +81,7 @@ describe.each(policyNames)("policy %s", (name) => {
         const up = active.filter((one) => ["healthy", "suspect", "recovering"].includes(one.state));
         const panic = up.length * 1.4 < active.length && (up.length === 0 || up.length / active.length < 0.5);
         const usable = active
-          .filter((one) => panic || up.includes(one) || (one.state === "trial" && one.inFlight === 0))
+          .filter((one) => panic || up.includes(one) || (one.state === "trial" && one.trialFor !== null))
           .filter((one) => one.maxInFlight === null || one.inFlight < one.maxInFlight);
         const memory = createSelectionMemory();
         const selection = select(members, generation, settings, memory, { nowMs: 0, rng: seededRng(seed) });

@@ -6,7 +6,7 @@ import { createSelectionMemory, forgetBackends, select, type SelectRequest } fro
 import { policyNames, type PolicyName } from "../../src/shared/config/config.ts";
 import { healthStates, operatorStates } from "../../src/shared/contract.ts";
 import { seededRng, type Rng } from "../../src/shared/rng.ts";
-import { routeClasses } from "../../src/shared/route.ts";
+import { routeClasses, type RouteClass } from "../../src/shared/route.ts";
 import { balanceWith, member, type MutableMember } from "../shared/balance/members.ts";
 
 export interface EventCounts {
@@ -94,6 +94,7 @@ class Game {
     const changes: readonly (() => void)[] = [
       () => (one.state = this.#one(healthStates)),
       () => (one.state = "healthy"),
+      () => (one.trialFor = this.#one(["server", "jimeng", null])),
       () => (one.weightShare = one.state === "recovering" ? 0.1 + 0.9 * this.#rng() : 1),
       () => (one.operatorState = this.#one([...operatorStates, "active", "active"])),
       () => (one.weight = this.#below(6)),
@@ -188,7 +189,13 @@ function brokenChoice(
   }
   const pool = allowed.filter((one) => lists(one, request.model));
   const chosenFrom = pool.some(isUp) ? pool : allowed;
-  return brokenHealth(chosenFrom, allowed, ordered);
+  return brokenHealth(chosenFrom, allowed, ordered, request.routeClass);
+}
+
+/** A trial that is free, and a request that can end it. */
+function isOnTrial({ state, trialFor }: MutableMember, routeClass: RouteClass): boolean {
+  const paid = routeClass === "generate" || routeClass === "stream";
+  return state === "trial" && (trialFor === "server" || (trialFor === "jimeng" && paid));
 }
 
 /** Nobody who is down unless in panic; nobody who is up is left out. */
@@ -196,6 +203,7 @@ function brokenHealth(
   pool: readonly MutableMember[],
   allowed: readonly MutableMember[],
   ordered: readonly MutableMember[],
+  routeClass: RouteClass,
 ): string | null {
   const tiers = Map.groupBy(pool, (one) => one.priority);
   const upShare = (tier: readonly MutableMember[]): number => tier.filter(isUp).length / tier.length;
@@ -205,8 +213,8 @@ function brokenHealth(
     return tier !== undefined && !enough && (upShare(tier) === 0 || upShare(tier) < 0.5);
   };
   for (const one of ordered) {
-    const onTrial = one.state === "trial" && one.inFlight === 0;
-    if (!isUp(one) && !onTrial && !inPanic(one)) return `${one.name} is ${one.state} and there is no panic`;
+    if (!isUp(one) && !isOnTrial(one, routeClass) && !inPanic(one))
+      return `${one.name} is ${one.state} and there is no panic`;
   }
   for (const one of allowed) if (isUp(one) && hasRoom(one) && !ordered.includes(one)) return `${one.name} was left out`;
   return null;

@@ -85,6 +85,25 @@ async function picked(registry: BackendRegistry): Promise<Extract<PickReply, { k
 /** What is written behind is on disk. */
 const written = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1100));
 
+test("what an older version stored of health in another shape is forgotten, not tripped over", async () => {
+  await living(async (begin, storage) => {
+    begin([server("a"), server("b")]);
+    const old = {
+      state: "ejected",
+      sinceMs: start,
+      reason: "old",
+      probe: "passed",
+      counts: [],
+      consecutiveFailures: 5,
+    };
+    storage.sql.exec("INSERT OR REPLACE INTO fact VALUES ('health', 'a', ?)", JSON.stringify(old));
+    storage.sql.exec("UPDATE schema_version SET version = 2");
+    const registry = begin([server("a"), server("b")]);
+    expect((await tableOf(registry)).backends.map(({ state }) => state)).toEqual(["healthy", "healthy"]);
+    await registry.settle({ leaseId: "l", report: ended("a"), moveTo: null, orphaned: false });
+  });
+});
+
 describe("a deployment with another list of backends", () => {
   test("keeps what is known of those who stay, takes in those who come, and forgets those who leave", async () => {
     await living(async (begin) => {

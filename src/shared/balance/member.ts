@@ -10,6 +10,7 @@ export type Member = Pick<
   | "maxInFlight"
   | "operatorState"
   | "state"
+  | "trialFor"
   | "inFlight"
   | "openAgeMs"
   | "load"

@@ -1,4 +1,5 @@
 /** Who may be asked at all: by the operator's word, by what a backend can do, and by its health. */
+import { reachOf, vouchesFor, type RouteClass } from "../route.ts";
 import type { Member } from "./member.ts";
 
 /** Active and with a weight: 0 takes no new requests, in panic neither. */
@@ -34,20 +35,24 @@ export function modelFit(member: Member, model: string | null): ModelFit {
 }
 
 /**
- * How health lets a backend be used. `trial` with nothing in flight is free for one request; with one in flight it is
- * as closed as an ejected one.
+ * How health lets a backend be used. One on trial is free for one request, if that can tell what is to be known; otherwise it
+ * is as closed as an ejected one.
  */
 export type Readiness = "up" | "on_trial" | "down";
 
-export function readiness(member: Member): Readiness {
+export function readiness(member: Member, routeClass: RouteClass): Readiness {
   switch (member.state) {
     case "healthy":
     case "suspect":
     case "recovering":
       return "up";
     case "trial":
-      return member.inFlight === 0 ? "on_trial" : "down";
+      return member.trialFor !== null && vouchesFor(reachOf(routeClass), member.trialFor) ? "on_trial" : "down";
     case "ejected":
       return "down";
   }
+}
+
+export function isUp(member: Member): boolean {
+  return member.state !== "ejected" && member.state !== "trial";
 }

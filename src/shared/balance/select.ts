@@ -7,11 +7,11 @@ import type { PickRefusal } from "../contract.ts";
 import { picksFromTable, type RouteClass } from "../route.ts";
 import type { Rng } from "../rng.ts";
 import { hasRoom, type Member } from "./member.ts";
-import { isOpen, modelFit, readiness, servesRoute } from "./membership.ts";
+import { isOpen, isUp, modelFit, readiness, servesRoute } from "./membership.ts";
 import { policies } from "./policies.ts";
 import type { RankContext } from "./policy.ts";
 import { nearFirst } from "./region.ts";
-import { drawTier, shareLoad } from "./tiers.ts";
+import { drawTier, shareLoad, type TierShare } from "./tiers.ts";
 import { createTurns, forgetTurns, takeTurn, type Turns } from "./turns.ts";
 
 export interface SelectRequest {
@@ -69,11 +69,11 @@ export function select<M extends Member>(
   const found = findCapable(members, request);
   if (found.kind === "none") return found;
   const { fitting, unlisted } = found;
-  const preferredIsUp = fitting.some((member) => readiness(member) === "up");
+  const preferredIsUp = fitting.some(isUp);
   const first = preferredIsUp ? fitting : [...fitting, ...unlisted];
   const ordered = orderAcrossTiers(first, request, settings, memory, now);
   if (preferredIsUp && unlisted.length > 0) {
-    const rest = unlisted.filter((member) => readiness(member) === "up" && hasRoom(member));
+    const rest = unlisted.filter((member) => isUp(member) && hasRoom(member));
     if (ordered.length > 0) ordered.push(...rest.sort(byPriorityThenName));
     else ordered.push(...orderAcrossTiers(rest, request, settings, memory, now));
   }
@@ -124,18 +124,19 @@ function orderAcrossTiers<M extends Member>(
   now: SelectNow,
 ): M[] {
   if (members.length === 0) return [];
-  const tiers = intoTiers(members);
+  const tiers = intoTiers(members, request.routeClass);
   const shares = shareLoad(tiers, settings.spillover, settings.panic);
   const drawn = drawTier(shares, now.rng);
-  const ordered: M[] = [];
-  orderTier(tiers[drawn]!, shares[drawn]!.panic, ordered, request, settings, memory, now);
+  const trial = trialDue(tiers, shares, request, settings, now);
+  const ordered: M[] = trial === null ? [] : [trial];
+  orderTier(tiers[drawn]!, shares[drawn]!.panic, trial, ordered, request, settings, memory, now);
   for (const [index, tier] of tiers.entries()) {
-    if (index !== drawn) orderTier(tier, shares[index]!.panic, ordered, request, settings, memory, now);
+    if (index !== drawn) orderTier(tier, shares[index]!.panic, trial, ordered, request, settings, memory, now);
   }
   return ordered;
 }
 
-function intoTiers<M extends Member>(members: readonly M[]): Tier<M>[] {
+function intoTiers<M extends Member>(members: readonly M[], routeClass: RouteClass): Tier<M>[] {
   const tiers: Tier<M>[] = [];
   for (const member of members) {
     let tier = tiers.find((one) => one.priority === member.priority);
@@ -143,7 +144,7 @@ function intoTiers<M extends Member>(members: readonly M[]): Tier<M>[] {
       tier = { priority: member.priority, total: 0, up: 0, ready: [], trials: [], down: [] };
       tiers.push(tier);
     }
-    const ready = readiness(member);
+    const ready = readiness(member, routeClass);
     tier.total += 1;
     if (ready === "up") tier.up += 1;
     if (!hasRoom(member)) continue;
@@ -155,38 +156,49 @@ function intoTiers<M extends Member>(members: readonly M[]): Tier<M>[] {
 }
 
 /**
+ * The one that this request tries out, if any: at once where in-flight is exact, seldom where it is not. Asked of every tier that would
+ * have a share of the load if its trials succeeded: one that is down as a whole is drawn for nothing else.
+ */
+function trialDue<M extends Member>(
+  tiers: readonly Tier<M>[],
+  shares: readonly TierShare[],
+  request: SelectRequest,
+  settings: BalanceConfig,
+  now: SelectNow,
+): M | null {
+  if (tiers.every(({ trials }) => trials.length === 0)) return null;
+  const hoped = tiers.map(({ total, up, trials }) => ({ total, up: up + trials.length }));
+  for (const [index, { load }] of shareLoad(hoped, settings.spillover, settings.panic).entries()) {
+    const { trials, ready } = tiers[index]!;
+    const ignored = shares[index]!.panic && shares[index]!.load > 0;
+    if (trials.length === 0 || load <= 0 || ignored) continue;
+    const share = (load * tableTrialShare * trials.length) / (trials.length + ready.length);
+    if (picksFromTable(request.routeClass) && now.rng() >= share) continue;
+    return trials[trials.length === 1 ? 0 : Math.floor(now.rng() * trials.length)] ?? null;
+  }
+  return null;
+}
+
+/**
  * Appends a tier's usable members, best first. The very first one of `ordered` is the pick and takes a
  * turn. In panic all are usable, but the next to try after the pick are those that are up.
  */
 function orderTier<M extends Member>(
   tier: Tier<M>,
   panic: boolean,
+  trial: M | null,
   ordered: M[],
   request: SelectRequest,
   settings: BalanceConfig,
   memory: SelectionMemory,
   now: SelectNow,
 ): void {
-  const isPick = ordered.length === 0;
-  const pool = panic ? [...tier.ready, ...tier.trials, ...tier.down] : tier.ready;
-  const trial = !panic && isPick ? trialDue(tier, request, now) : null;
-  if (trial !== null) ordered.push(trial);
-  if (pool.length > 0) rankPool(pool, isPick && trial === null, request, settings, memory, now);
+  const trials = tier.trials.filter((member) => member !== trial);
+  const pool = panic ? [...tier.ready, ...trials, ...tier.down] : tier.ready;
+  if (pool.length > 0) rankPool(pool, ordered.length === 0, request, settings, memory, now);
   if (panic) upFirst(pool);
   for (const member of pool) ordered.push(member);
-  if (panic) return;
-  for (const member of tier.trials) if (member !== trial) ordered.push(member);
-}
-
-/** The one that this request tries out, if any: at once where in-flight is exact, seldom where it is not. */
-function trialDue<M extends Member>(tier: Tier<M>, request: SelectRequest, now: SelectNow): M | null {
-  if (tier.trials.length === 0) return null;
-  const one = tier.trials.length === 1 ? 0 : Math.floor(now.rng() * tier.trials.length);
-  if (picksFromTable(request.routeClass) && tier.ready.length > 0) {
-    const share = (tableTrialShare * tier.trials.length) / (tier.trials.length + tier.ready.length);
-    if (now.rng() >= share) return null;
-  }
-  return tier.trials[one] ?? null;
+  if (!panic) for (const member of trials) ordered.push(member);
 }
 
 function rankPool<M extends Member>(
@@ -236,8 +248,8 @@ function turnsFor(
 /** Keeps the first and moves those that are up before those that are not. */
 function upFirst<M extends Member>(ranked: M[]): void {
   const rest = ranked.splice(1);
-  for (const member of rest) if (readiness(member) === "up") ranked.push(member);
-  for (const member of rest) if (readiness(member) !== "up") ranked.push(member);
+  for (const member of rest) if (isUp(member)) ranked.push(member);
+  for (const member of rest) if (!isUp(member)) ranked.push(member);
 }
 
 function byPriorityThenName(a: Member, b: Member): number {

@@ -1,7 +1,7 @@
 /** One backend as the registry holds it: what is configured, what operators changed, and what was learned. */
 import type { BackendConfig, Dialect } from "../config/config.ts";
 import type { HealthState, LoadSample, ModelEntry, OperatorState } from "../contract.ts";
-import type { RouteClass } from "../route.ts";
+import type { Reach, RouteClass } from "../route.ts";
 import type { Member } from "../balance/member.ts";
 
 /** A route that a backend refused as unknown is not asked of it again for so long: an upgrade of the server is noticed within the hour. */
@@ -17,6 +17,7 @@ export interface LiveBackend extends Member {
   maxInFlight: number | null;
   operatorState: OperatorState;
   state: HealthState;
+  trialFor: Reach | null;
   inFlight: number;
   openAgeMs: number;
   load: Partial<Record<RouteClass, LoadSample>>;
@@ -87,6 +88,7 @@ export function liveBackend(config: BackendConfig, operatorState: OperatorState,
     maxInFlight: config.maxInFlight,
     operatorState,
     state: "healthy",
+    trialFor: null,
     inFlight: 0,
     openAgeMs: 0,
     load: learned.load,

@@ -27,7 +27,8 @@ import { mergeModels } from "../jimeng/models.ts";
 import { observe } from "../load/peak-ewma.ts";
 import { RetryBudget } from "../retry/budget.ts";
 import type { Rng } from "../rng.ts";
-import type { RouteClass } from "../route.ts";
+import { reachOf } from "../route.ts";
+import type { Reach, RouteClass } from "../route.ts";
 import type { Outcome, OutcomeKind } from "../outcome.ts";
 import {
   forgetOldRefusals,
@@ -344,6 +345,7 @@ export class Fleet {
       {
         kind: "outcomes",
         backend: backend.name,
+        reach: reachOf(line.routeClass),
         successes,
         failures,
         trailingFailures: line.trailingFailures,
@@ -390,6 +392,7 @@ export class Fleet {
       {
         kind: "outcomes",
         backend: backend.name,
+        reach: reachOf(report.routeClass),
         successes: 1 - failed,
         failures: failed,
         trailingFailures: failed,
@@ -488,8 +491,16 @@ export class Fleet {
       backend.state = health.state;
       backend.weightShare = health.state === "recovering" ? weightShare(health, nowMs, this.config) : 1;
     }
+    backend.trialFor = health === undefined ? null : this.#trialFor(backend, health);
     backend.inFlight = this.inFlight(backend);
     backend.openAgeMs = this.leases.openAgeMs(backend.name, nowMs);
+  }
+
+  /** What was sent before the trial is no part of it, and may run for minutes yet. */
+  #trialFor(backend: LiveBackend, health: BackendHealth): Reach | null {
+    if (health.state !== "trial") return null;
+    const sent = this.leases.leases(backend.name).some(({ grantedMs }) => grantedMs >= health.sinceMs);
+    return sent || this.isolates.inFlight(backend.name) > 0 ? null : (health.ejection?.reach ?? "server");
   }
 
   #spoil(what: "load" | "substance"): void {
@@ -519,7 +530,8 @@ export class Fleet {
 
   isHealthy(backend: LiveBackend): boolean {
     const health = this.#pool[backend.name];
-    return backend.operatorState === "active" && (health === undefined || mayBePicked(health));
+    if (backend.operatorState !== "active") return false;
+    return backend.state === "trial" ? backend.trialFor !== null : health === undefined || mayBePicked(health);
   }
 
   #models(): RoutingTable["models"] {

@@ -13,6 +13,7 @@ export function tableBackend(backend: LiveBackend, healthy: boolean): TableBacke
     maxInFlight: backend.maxInFlight,
     operatorState: backend.operatorState,
     state: backend.state,
+    trialFor: backend.trialFor,
     healthy,
     inFlight: backend.inFlight,
     openAgeMs: backend.openAgeMs,

@@ -1,6 +1,8 @@
 /** What is known of one backend's health: a JSON-safe value, and what can be read from it. */
 import type { EjectionConfig, HealthCheckConfig } from "../config/config.ts";
 import type { HealthState } from "../contract.ts";
+import type { Reach } from "../route.ts";
+import { reaches } from "../route.ts";
 import type { OutcomeCounts } from "./outcome-counts.ts";
 
 export interface HealthSettings {
@@ -16,6 +18,25 @@ export interface Ejection {
   readonly visible: boolean;
   /** Earned by requests alone, without a failed probe. */
   readonly passive: boolean;
+  /** How far the requests went that earned it: what ends its trial must have gone as far. */
+  readonly reach: Reach;
+}
+
+/**
+ * What the requests of one reach say. They are kept apart, since those that a server answers by itself would outvote the generations that
+ * fail behind it.
+ */
+export interface Testimony {
+  /** Backend faults with no success after them, and when the first of them was heard of. */
+  readonly consecutiveFailures: number;
+  readonly streakMs: number | null;
+  readonly lastSuccessMs: number | null;
+  readonly lastFailure: { readonly atMs: number; readonly seenByProbe: boolean; readonly reason: string } | null;
+  /** The last failure that a probe could not see. */
+  readonly lastUnseenMs: number | null;
+  readonly counts: OutcomeCounts;
+  /** Since when these requests alone would have the backend ejected. */
+  readonly accusedMs: number | null;
 }
 
 export interface BackendHealth {
@@ -30,14 +51,7 @@ export interface BackendHealth {
   readonly probeFailedMs: number | null;
   /** When a probe out of turn was asked for. */
   readonly askedMs: number | null;
-  /** Backend faults with no success after them, and when the first of them was heard of. */
-  readonly consecutiveFailures: number;
-  readonly streakMs: number | null;
-  readonly lastSuccessMs: number | null;
-  readonly lastFailure: { readonly atMs: number; readonly seenByProbe: boolean; readonly reason: string } | null;
-  readonly counts: OutcomeCounts;
-  /** Since when its requests alone would have it ejected. */
-  readonly accusedMs: number | null;
+  readonly testimony: Readonly<Record<Reach, Testimony>>;
   /** While `ejected` or on `trial`. */
   readonly ejection: Ejection | null;
   /** When the trial's request went out; null while it waits for one. */
@@ -63,6 +77,16 @@ export const trialPatienceMs = 60_000;
 /** Envoy's `min_weight_percent`. */
 const leastShare = 0.1;
 
+const nothingSaid: Testimony = {
+  consecutiveFailures: 0,
+  streakMs: null,
+  lastSuccessMs: null,
+  lastFailure: null,
+  lastUnseenMs: null,
+  counts: [],
+  accusedMs: null,
+};
+
 export function unprovenHealth(nowMs: number): BackendHealth {
   return {
     state: "healthy",
@@ -72,16 +96,19 @@ export function unprovenHealth(nowMs: number): BackendHealth {
     probedMs: null,
     probeFailedMs: null,
     askedMs: nowMs,
-    consecutiveFailures: 0,
-    streakMs: null,
-    lastSuccessMs: null,
-    lastFailure: null,
-    counts: [],
-    accusedMs: null,
+    testimony: { server: nothingSaid, jimeng: nothingSaid },
     ejection: null,
     trialMs: null,
     ejections: [],
   };
+}
+
+export function testimonies(health: BackendHealth): readonly Testimony[] {
+  return reaches.map((reach) => health.testimony[reach]);
+}
+
+export function withTestimony(health: BackendHealth, reach: Reach, given: Partial<Testimony>): BackendHealth {
+  return { ...health, testimony: { ...health.testimony, [reach]: { ...health.testimony[reach], ...given } } };
 }
 
 /** Takes its full share of requests, or with slow start a part of it. */
@@ -101,9 +128,10 @@ export function mayBePicked(health: BackendHealth): boolean {
 /** Its probe fails, and no request has succeeded since; a success heard of at once may be older than the failure. */
 function isLastResort(health: BackendHealth): boolean {
   if (health.probeFailedMs === null) return false;
-  const succeeds =
-    health.consecutiveFailures === 0 && (health.lastSuccessMs ?? 0) >= health.probeFailedMs + accusationMs;
-  return !succeeds;
+  const sinceMs = health.probeFailedMs + accusationMs;
+  return !testimonies(health).some(
+    ({ consecutiveFailures, lastSuccessMs }) => consecutiveFailures === 0 && (lastSuccessMs ?? 0) >= sinceMs,
+  );
 }
 
 /**
@@ -119,9 +147,11 @@ export function weightShare(health: BackendHealth, nowMs: number, settings: Heal
 
 /** When a tick would change something; null: only an event can. */
 export function nextDueMs(health: BackendHealth, settings: HealthSettings): number | null {
+  const accused = testimonies(health).flatMap(({ accusedMs }) =>
+    accusedMs === null ? [] : [accusedMs + accusationMs],
+  );
   const stateMs = stateDueMs(health, settings);
-  if (health.accusedMs === null) return stateMs;
-  return Math.min(stateMs ?? Number.POSITIVE_INFINITY, health.accusedMs + accusationMs);
+  return accused.length === 0 ? stateMs : Math.min(stateMs ?? Number.POSITIVE_INFINITY, ...accused);
 }
 
 /** When time alone moves a backend out of its state, or opens its trial again. */
@@ -143,16 +173,16 @@ export function stateDueMs(health: BackendHealth, settings: HealthSettings): num
 /** The last fault has been answered: by a success, or by a passing probe if a probe could have seen it. */
 function isCleared(health: BackendHealth): boolean {
   if (health.probe === "failed") return false;
-  if (health.consecutiveFailures === 0 || health.lastFailure === null) return true;
-  return (
-    health.lastFailure.seenByProbe && health.probe === "passed" && (health.probedMs ?? 0) >= health.lastFailure.atMs
-  );
+  return testimonies(health).every(({ consecutiveFailures, lastFailure }) => {
+    if (consecutiveFailures === 0 || lastFailure === null) return true;
+    return lastFailure.seenByProbe && health.probe === "passed" && (health.probedMs ?? 0) >= lastFailure.atMs;
+  });
 }
 
 /** A suspicion lasts while the last fault stands in the window: a backend that fails now and then must not blink. */
 function suspicionEndMs(health: BackendHealth, settings: HealthSettings): number {
-  const faultMs = Math.max(health.sinceMs, health.lastFailure?.atMs ?? 0);
-  return faultMs + settings.EJECTION.window * msPerS;
+  const faultMs = Math.max(...testimonies(health).map(({ lastFailure }) => lastFailure?.atMs ?? 0));
+  return Math.max(health.sinceMs, faultMs) + settings.EJECTION.window * msPerS;
 }
 
 /** Nothing but time keeps an ejected backend from its return (visible failures) or from its trial (others). */
@@ -168,7 +198,7 @@ function isReadyToReturn(health: BackendHealth): boolean {
  */
 export function ejectedHealth(
   health: BackendHealth,
-  cause: { readonly visible: boolean; readonly passive: boolean },
+  cause: Pick<Ejection, "visible" | "passive" | "reach">,
   nowMs: number,
   settings: EjectionConfig,
 ): BackendHealth {
@@ -181,8 +211,7 @@ export function ejectedHealth(
     ...health,
     ejection: { atMs: nowMs, untilMs: nowMs + lengthMs, ...cause },
     ejections,
-    counts: [],
-    accusedMs: null,
+    testimony: afresh(health, { counts: [], accusedMs: null }),
     trialMs: null,
   };
 }
@@ -193,9 +222,10 @@ export function returnedHealth(health: BackendHealth): BackendHealth {
     ...health,
     ejection: null,
     trialMs: null,
-    counts: [],
-    accusedMs: null,
-    consecutiveFailures: 0,
-    streakMs: null,
+    testimony: afresh(health, { counts: [], accusedMs: null, consecutiveFailures: 0, streakMs: null }),
   };
+}
+
+function afresh({ testimony }: BackendHealth, given: Partial<Testimony>): BackendHealth["testimony"] {
+  return { server: { ...testimony.server, ...given }, jimeng: { ...testimony.jimeng, ...given } };
 }

@@ -6,12 +6,23 @@
  * - `→ ejected`: a probe failed while another backend's passed; or requests alone accuse it, for `accusationMs`: failures in a row, or
  *   a success rate far below the rest's. By requests alone never more than `maxShare` of the pool. What befalls all ejects none.
  * - `ejected → recovering`: by a passing probe, where a probe could have seen the failures, after `base` × (n − 1).
- * - `ejected → trial → recovering | ejected`: otherwise, after `base` × n, by one real request.
+ * - `ejected → trial → recovering | ejected`: otherwise, after `base` × n, by one real request that went as far as those that failed.
  * - `recovering → healthy`: after the slow start.
  */
 import type { HealthState } from "../contract.ts";
-import { accusationMs, ejectedHealth, isUp, returnedHealth, stateDueMs, unprovenHealth } from "./backend-health.ts";
-import type { BackendHealth, HealthSettings } from "./backend-health.ts";
+import type { Reach } from "../route.ts";
+import { reaches, vouchesFor } from "../route.ts";
+import {
+  accusationMs,
+  ejectedHealth,
+  isUp,
+  returnedHealth,
+  stateDueMs,
+  testimonies,
+  unprovenHealth,
+  withTestimony,
+} from "./backend-health.ts";
+import type { BackendHealth, Ejection, HealthSettings, Testimony } from "./backend-health.ts";
 import { failureRate, isOutlier, isSurprisingStreak } from "./comparison.ts";
 import { addOutcomes, slotWidthMs, totalSince } from "./outcome-counts.ts";
 import type { OutcomeTotals } from "./outcome-counts.ts";
@@ -32,6 +43,8 @@ export type HealthEvent =
   | {
       readonly kind: "outcomes";
       readonly backend: string;
+      /** How far these requests go; those of one reach are compared with their like. */
+      readonly reach: Reach;
       readonly successes: number;
       readonly failures: number;
       readonly trailingFailures: number;
@@ -151,7 +164,7 @@ class Round {
     if (this.#of(name)?.state !== "suspect") this.#move(name, "suspect", reason);
     // Those that failed are not asked, or in an outage each failure would bring on the next.
     const likely = others.filter(([, its]) => its.probe !== "failed");
-    likely.sort(([, a], [, b]) => (b.lastSuccessMs ?? b.probedMs ?? 0) - (a.lastSuccessMs ?? a.probedMs ?? 0));
+    likely.sort(([, a], [, b]) => heardOfMs(b) - heardOfMs(a));
     for (const [other] of likely.slice(0, othersAsked)) this.#ask(other);
   }
 
@@ -167,13 +180,13 @@ class Round {
     }
   }
 
-  /** With every request failing at all that are up, those ejected on the word of requests are no worse, and perhaps well again. */
-  #reinstateIfAllFailInRow(): void {
+  /** With every such request failing at all that are up, those ejected on the word of the same are no worse, and perhaps well again. */
+  #reinstateIfAllFailInRow(reach: Reach): void {
     const all = Object.entries(this.pool);
     const { consecutive } = this.#settings.EJECTION;
-    if (all.some(([, health]) => isUp(health) && health.consecutiveFailures < consecutive)) return;
+    if (all.some(([, its]) => isUp(its) && its.testimony[reach].consecutiveFailures < consecutive)) return;
     for (const [name, health] of all) {
-      if (!isOutByRequests(health)) continue;
+      if (!isOutByRequests(health) || health.ejection?.reach !== reach) continue;
       this.#put(name, { ...health, ejection: null, trialMs: null });
       this.#move(name, "suspect", "all_fail_alike");
     }
@@ -197,24 +210,25 @@ class Round {
         return;
       default:
         if (event.failures > 0) this.#doubt(name, health, event);
-        if (event.trailingFailures > 0) this.#reinstateIfAllFailInRow();
-        this.#weighAccusation(name);
+        if (event.trailingFailures > 0) this.#reinstateIfAllFailInRow(event.reach);
+        this.#weighAccusation(name, event.reach);
         this.settle(name);
     }
   }
 
   #counted(health: BackendHealth, event: HealthEvent & { kind: "outcomes" }): BackendHealth {
     const nowMs = this.#nowMs;
-    const { successes, failures, trailingFailures, seenByProbe, reason } = event;
-    const fresh = successes > 0 || health.consecutiveFailures === 0;
-    return {
-      ...health,
-      consecutiveFailures: trailingFailures + (successes > 0 ? 0 : health.consecutiveFailures),
-      streakMs: trailingFailures === 0 ? null : fresh ? nowMs : health.streakMs,
-      lastSuccessMs: successes > 0 && trailingFailures === 0 ? nowMs : health.lastSuccessMs,
-      lastFailure: failures > 0 ? { atMs: nowMs, seenByProbe, reason } : health.lastFailure,
-      counts: isUp(health) ? addOutcomes(health.counts, successes, failures, this.#windowMs, nowMs) : health.counts,
-    };
+    const { reach, successes, failures, trailingFailures, seenByProbe, reason } = event;
+    const said = health.testimony[reach];
+    const fresh = successes > 0 || said.consecutiveFailures === 0;
+    return withTestimony(health, reach, {
+      consecutiveFailures: trailingFailures + (successes > 0 ? 0 : said.consecutiveFailures),
+      streakMs: trailingFailures === 0 ? null : fresh ? nowMs : said.streakMs,
+      lastSuccessMs: successes > 0 && trailingFailures === 0 ? nowMs : said.lastSuccessMs,
+      lastFailure: failures > 0 ? { atMs: nowMs, seenByProbe, reason } : said.lastFailure,
+      lastUnseenMs: failures > 0 && !seenByProbe ? nowMs : said.lastUnseenMs,
+      counts: isUp(health) ? addOutcomes(said.counts, successes, failures, this.#windowMs, nowMs) : said.counts,
+    });
   }
 
   #doubt(name: string, health: BackendHealth, event: HealthEvent & { kind: "outcomes" }): void {
@@ -228,11 +242,13 @@ class Round {
   }
 
   #judgeTrial(name: string, health: BackendHealth, event: HealthEvent & { kind: "outcomes" }): void {
+    const doubted = health.ejection?.reach ?? "server";
     if (event.trailingFailures === 0) {
-      this.#return(name, "trial_succeeded");
+      if (vouchesFor(event.reach, doubted)) this.#return(name, "trial_succeeded");
       return;
     }
-    const cause = { visible: false, passive: health.ejection?.passive ?? true };
+    const reach = vouchesFor(event.reach, doubted) ? event.reach : doubted;
+    const cause = { visible: false, passive: health.ejection?.passive ?? true, reach };
     this.#put(name, ejectedHealth(health, cause, this.#nowMs, this.#settings.EJECTION));
     this.#move(name, "ejected", `trial_failed:${event.reason}`);
   }
@@ -267,7 +283,7 @@ class Round {
     if (health === null) return;
     const dueMs = stateDueMs(health, this.#settings);
     if (dueMs !== null && dueMs <= this.#nowMs) this.#passOn(name, health);
-    this.#judgeAccusation(name);
+    for (const reach of reaches) this.#judgeAccusation(name, reach);
   }
 
   #passOn(name: string, health: BackendHealth): void {
@@ -282,10 +298,12 @@ class Round {
       case "trial":
         this.#put(name, { ...health, trialMs: null });
         break;
-      case "recovering":
-        if (health.consecutiveFailures === 0) this.#move(name, "healthy", "slow_start_over");
-        else this.#move(name, "suspect", `request_failed:${health.lastFailure?.reason ?? "unknown"}`);
+      case "recovering": {
+        const failing = testimonies(health).find(({ consecutiveFailures }) => consecutiveFailures > 0);
+        if (failing === undefined) this.#move(name, "healthy", "slow_start_over");
+        else this.#move(name, "suspect", `request_failed:${failing.lastFailure?.reason ?? "unknown"}`);
         break;
+      }
       case "healthy":
         break;
     }
@@ -294,43 +312,50 @@ class Round {
   // ── Accusations ───────────────────────────────────────────────────────────────────────────────
 
   /** Raises, keeps or withdraws the accusation that a backend's own requests make. */
-  #weighAccusation(name: string): void {
+  #weighAccusation(name: string, reach: Reach): void {
     const health = this.#of(name);
     if (health === null) return;
-    const charged = this.#charge(name, health) !== null;
-    if (charged === (health.accusedMs !== null)) return;
-    this.#put(name, { ...health, accusedMs: charged ? this.#nowMs : null });
+    const charged = this.#charge(name, health, reach) !== null;
+    if (charged === (health.testimony[reach].accusedMs !== null)) return;
+    this.#put(name, withTestimony(health, reach, { accusedMs: charged ? this.#nowMs : null }));
   }
 
-  #judgeAccusation(name: string): void {
+  #judgeAccusation(name: string, reach: Reach): void {
     const health = this.#of(name);
-    if (health === null || health.accusedMs === null || !isUp(health)) return;
-    if (this.#nowMs < health.accusedMs + accusationMs) return;
-    const charge = this.#charge(name, health);
+    if (health === null || !isUp(health)) return;
+    const { accusedMs, lastFailure } = health.testimony[reach];
+    if (accusedMs === null || this.#nowMs < accusedMs + accusationMs) return;
+    const charge = this.#charge(name, health, reach);
     if (charge === null || !this.#maySpare(name)) {
       // Its next failure accuses it anew.
-      this.#put(name, { ...health, accusedMs: null });
+      this.#put(name, withTestimony(health, reach, { accusedMs: null }));
       return;
     }
-    const cause = { visible: health.lastFailure?.seenByProbe ?? false, passive: true };
+    const cause = { visible: this.#isVisible(health.testimony[reach]), passive: true, reach };
     this.#put(name, ejectedHealth(health, cause, this.#nowMs, this.#settings.EJECTION));
-    this.#move(name, "ejected", `${charge}:${health.lastFailure?.reason ?? "unknown"}`);
+    this.#move(name, "ejected", `${charge}:${lastFailure?.reason ?? "unknown"}`);
   }
 
-  /** What its own requests say against it, compared with the others that are up. */
-  #charge(name: string, health: BackendHealth): "consecutive_failures" | "success_rate" | null {
+  /** Whether a probe could have seen all that is held against it: one answer among the failures, and a passing probe proves nothing. */
+  #isVisible({ lastFailure, lastUnseenMs }: Testimony): boolean {
+    const unseen = lastUnseenMs !== null && this.#nowMs - lastUnseenMs < this.#windowMs;
+    return lastFailure?.seenByProbe === true && !unseen;
+  }
+
+  /** What its own requests of one reach say against it, compared with those of the others that are up. */
+  #charge(name: string, health: BackendHealth, reach: Reach): "consecutive_failures" | "success_rate" | null {
     const { consecutive, minOutcomes } = this.#settings.EJECTION;
-    const isStreak = health.consecutiveFailures >= consecutive;
-    if (health.counts.length === 0) return null;
-    if (!isStreak && totalSince(health.counts, this.#windowMs, this.#nowMs - this.#windowMs).failures === 0)
-      return null;
-    const rest = this.#others(name).filter(([, its]) => isUp(its));
-    if (isStreak && this.#failsAlone(health, rest)) return "consecutive_failures";
+    const said = health.testimony[reach];
+    const isStreak = said.consecutiveFailures >= consecutive;
+    if (said.counts.length === 0) return null;
+    if (!isStreak && totalSince(said.counts, this.#windowMs, this.#nowMs - this.#windowMs).failures === 0) return null;
+    const rest = this.#others(name).flatMap(([, its]) => (isUp(its) ? [its.testimony[reach]] : []));
+    if (isStreak && this.#failsAlone(said, rest)) return "consecutive_failures";
     // One that no longer fails is not to be ejected: after an outage of all, those that are asked less keep the worse figures longer.
-    if (this.#nowMs - (health.lastFailure?.atMs ?? 0) > slotWidthMs(this.#windowMs)) return null;
+    if (this.#nowMs - (said.lastFailure?.atMs ?? 0) > slotWidthMs(this.#windowMs)) return null;
     for (const share of comparedShares) {
       const sinceMs = this.#nowMs - this.#windowMs * share;
-      const own = totalSince(health.counts, this.#windowMs, sinceMs);
+      const own = totalSince(said.counts, this.#windowMs, sinceMs);
       if (isOutlier(own, this.#sum(rest, sinceMs), minOutcomes)) return "success_rate";
     }
     return null;
@@ -340,20 +365,20 @@ class Round {
    * Whether its failures in a row are its own. The rest is judged over the window and since the streak began, with and without the slot in which
    * it began: what has just begun to befall all would be lost in a better past.
    */
-  #failsAlone(health: BackendHealth, rest: readonly Member[]): boolean {
-    if (failsInCompany(health, rest)) return false;
+  #failsAlone(said: Testimony, rest: readonly Testimony[]): boolean {
+    if (failsInCompany(said, rest)) return false;
     const windowAgoMs = this.#nowMs - this.#windowMs;
-    const streakMs = Math.max(windowAgoMs, health.streakMs ?? this.#nowMs);
+    const streakMs = Math.max(windowAgoMs, said.streakMs ?? this.#nowMs);
     const times = [windowAgoMs, streakMs - slotWidthMs(this.#windowMs), streakMs];
     const rates = times.map((sinceMs) => failureRate(this.#sum(rest, sinceMs)));
-    return isSurprisingStreak(health.consecutiveFailures, Math.max(...rates));
+    return isSurprisingStreak(said.consecutiveFailures, Math.max(...rates));
   }
 
-  #sum(members: readonly Member[], sinceMs: number): OutcomeTotals {
+  #sum(rest: readonly Testimony[], sinceMs: number): OutcomeTotals {
     let outcomes = 0;
     let failures = 0;
-    for (const [, health] of members) {
-      const total = totalSince(health.counts, this.#windowMs, sinceMs);
+    for (const { counts } of rest) {
+      const total = totalSince(counts, this.#windowMs, sinceMs);
       outcomes += total.outcomes;
       failures += total.failures;
     }
@@ -376,7 +401,7 @@ class Round {
   #ejectByProbe(name: string, reason: string): void {
     const health = this.#of(name);
     if (health === null) return;
-    const cause = { visible: true, passive: false };
+    const cause: Pick<Ejection, "visible" | "passive" | "reach"> = { visible: true, passive: false, reach: "server" };
     this.#put(name, ejectedHealth(health, cause, this.#nowMs, this.#settings.EJECTION));
     this.#move(name, "ejected", reason);
   }
@@ -423,12 +448,18 @@ function isOutByRequests(health: BackendHealth): boolean {
   return !isUp(health) && health.ejection?.passive === true;
 }
 
+/** When it last succeeded, or was last asked how it is. */
+function heardOfMs(health: BackendHealth): number {
+  const successes = testimonies(health).flatMap(({ lastSuccessMs }) => lastSuccessMs ?? []);
+  return successes.length > 0 ? Math.max(...successes) : (health.probedMs ?? 0);
+}
+
 /**
  * Whether others have begun to fail with it and none has succeeded since: then it isn't this backend. Silence of the others is no
  * company: a backend that alone is asked and alone fails is ejected.
  */
-function failsInCompany(health: BackendHealth, rest: readonly Member[]): boolean {
-  const sinceMs = health.streakMs ?? 0;
-  const succeeds = rest.some(([, its]) => its.consecutiveFailures === 0 && (its.lastSuccessMs ?? -1) >= sinceMs);
-  return !succeeds && rest.some(([, its]) => its.lastFailure !== null && its.lastFailure.atMs >= sinceMs);
+function failsInCompany(said: Testimony, rest: readonly Testimony[]): boolean {
+  const sinceMs = said.streakMs ?? 0;
+  const succeeds = rest.some((its) => its.consecutiveFailures === 0 && (its.lastSuccessMs ?? -1) >= sinceMs);
+  return !succeeds && rest.some((its) => its.lastFailure !== null && its.lastFailure.atMs >= sinceMs);
 }

@@ -14,6 +14,7 @@ export function member(name: string, given: Partial<Member> = {}): MutableMember
     maxInFlight: null,
     operatorState: "active",
     state: "healthy",
+    trialFor: given.state === "trial" ? "server" : null,
     inFlight: 0,
     openAgeMs: 0,
     load: {},

@@ -97,11 +97,32 @@ describe("what a backend can do", () => {
 describe("trial", () => {
   const fleet = () => [member("a"), member("b"), member("tried", { state: "trial" })];
 
-  it("gets exactly one request where in-flight is exact", () => {
+  it("gets exactly one request where in-flight is exact, whatever was sent to it before", () => {
     const members = fleet();
+    members[2]!.inFlight = 3;
     expect(order(members)[0]).toBe("tried");
-    members[2]!.inFlight = 1;
+    members[2]!.trialFor = null;
     expect(order(members)).not.toContain("tried");
+  });
+
+  it("that generations are to end gets no other request", () => {
+    const members = [member("a"), member("tried", { state: "trial", trialFor: "jimeng" })];
+    expect(order(members)[0]).toBe("tried");
+    for (const routeClass of ["task", "query", "usage", "token"] as const)
+      expect(picks(members, 200, { ...query, routeClass })).not.toContain("tried");
+  });
+
+  it("comes also to a tier that is down as a whole, while another carries the load", () => {
+    const members = [member("main", { state: "trial" }), member("spare", { priority: 2 })];
+    expect(order(members)).toEqual(["main", "spare"]);
+    const share = picks(members, 20_000, query).filter((name) => name === "main").length / 20_000;
+    expect(Math.abs(share - 0.1)).toBeLessThan(0.01);
+  });
+
+  it("comes to a later tier when it is needed, and spares one that is not", () => {
+    const spare = member("spare", { state: "trial", priority: 2 });
+    expect(order([member("main"), spare])).toEqual(["main", "spare"]);
+    expect(order([member("main"), member("ill", { state: "ejected" }), spare])[0]).toBe("spare");
   });
 
   it("gets a small share from edges with tables, which know only their own", () => {

@@ -2,7 +2,8 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { readConfig } from "../../../src/shared/config/read.ts";
 import type { Config } from "../../../src/shared/config/config.ts";
-import type { AttemptReport, PickReply, PickRequest } from "../../../src/shared/contract.ts";
+import type { AttemptReport, PickReply, PickRequest, ReportLine } from "../../../src/shared/contract.ts";
+import { noCounters } from "../../../src/shared/fleet/counters.ts";
 import { emptyMemory, Fleet } from "../../../src/shared/fleet/fleet.ts";
 import type { FleetMemory } from "../../../src/shared/fleet/fleet.ts";
 import { withPatch, withState } from "../../../src/shared/fleet/overlay.ts";
@@ -62,6 +63,22 @@ function ended(backend: string, given: Partial<AttemptReport> = {}): AttemptRepo
     learned: null,
     ...given,
   };
+}
+
+/** What a server answers that can't reach Jimeng. */
+const refused: Outcome = { kind: "backend_fault", executed: "unknown", seenByProbe: false, reason: "code_-1000" };
+
+/** Ejected by its answers at `start`, and on trial half a minute later. */
+function tried(fleet: Fleet, name: string): number {
+  for (let index = 0; index < 5; index += 1) {
+    const report = ended(name, { outcome: refused });
+    fleet.settle({ leaseId: `bad${index}`, report, moveTo: null, orphaned: false }, start);
+  }
+  fleet.tick(start + 2000);
+  expect(fleet.backend(name)?.state).toBe("ejected");
+  fleet.tick(start + 32_000);
+  expect(fleet.backend(name)?.state).toBe("trial");
+  return start + 32_000;
 }
 
 const broken: Outcome = { kind: "backend_fault", executed: "unknown", seenByProbe: true, reason: "reset" };
@@ -153,6 +170,73 @@ describe("the fleet's leases", () => {
     expect(fleet.leases.inFlight(held)).toBe(1);
     fleet.tick(start + 6500);
     expect(fleet.leases.inFlight(held)).toBe(0);
+  });
+});
+
+describe("a trial", () => {
+  test("is one request, and doesn't wait for the long ones that were sent before it", () => {
+    const fleet = fleetOf();
+    const old = names(fleet.pick(asking(), "old", null, now(start)))[0] as string;
+    const nowMs = tried(fleet, old);
+    const healthy = (): boolean => fleet.isHealthy(fleet.backend(old)!);
+    expect([fleet.leases.inFlight(old), healthy()]).toEqual([1, true]);
+    expect(names(fleet.pick(asking(), "trial", null, now(nowMs)))[0]).toBe(old);
+    expect(healthy()).toBe(false);
+    // However long it takes.
+    fleet.renew("trial", old, "generate", nowMs + 80_000);
+    fleet.tick(nowMs + 90_000);
+    expect(names(fleet.pick(asking(), "other", null, now(nowMs + 90_000)))).not.toContain(old);
+    fleet.settle({ leaseId: "trial", report: ended(old), moveTo: null, orphaned: false }, nowMs + 90_000);
+    expect(fleet.backend(old)?.state).toBe("recovering");
+  });
+
+  test("whose request proved nothing is open for the next one at once, and `/health` says so", () => {
+    const fleet = fleetOf();
+    const nowMs = tried(fleet, "a");
+    expect(names(fleet.pick(asking(), "trial", null, now(nowMs)))[0]).toBe("a");
+    const outcome: Outcome = { kind: "client_fault", executed: "no", seenByProbe: false, reason: "code_-2000" };
+    fleet.settle({ leaseId: "trial", report: ended("a", { outcome }), moveTo: null, orphaned: false }, nowMs + 50);
+    expect(fleet.isHealthy(fleet.backend("a")!)).toBe(true);
+    expect(names(fleet.pick(asking(), "next", null, now(nowMs + 50)))[0]).toBe("a");
+  });
+
+  test("comes to the first tier's only backend, though the second tier carries the load", () => {
+    const fleet = fleetOf(configOf([three[0]!, { ...three[1], priority: 2 }]));
+    const nowMs = tried(fleet, "a");
+    expect(names(fleet.pick(asking(), "trial", null, now(nowMs)))).toEqual(["a", "b"]);
+    fleet.settle({ leaseId: "trial", report: ended("a"), moveTo: null, orphaned: false }, nowMs + 1000);
+    expect(names(fleet.pick(asking(), "next", null, now(nowMs + 1000)))[0]).toBe("a");
+  });
+});
+
+describe("a server that can't reach Jimeng", () => {
+  test("and answers every client's `/ping` is ejected all the same, and gets a trial now and then", () => {
+    const fleet = fleetOf();
+    const counters = { ...noCounters, requests: 3 };
+    const lines: ReportLine[] = three.map(({ name }) => ({
+      backend: name,
+      routeClass: "query",
+      outcomes: { success: 1 },
+      trailingFailures: 0,
+      lastFailure: null,
+      latencies: { 20: 1 },
+      responseBytes: 4,
+      learned: null,
+    }));
+    const { rng } = now(start);
+    let failed = 0;
+    for (let second = 0; second < 600; second += 1) {
+      const nowMs = start + second * 1000;
+      fleet.tick(nowMs);
+      fleet.report({ isolate: "i", edgeRegion: "local", inFlight: {}, tableVersion: 0, counters, lines }, nowMs);
+      const backend = names(fleet.pick(asking(), `l${second}`, null, { nowMs, rng }))[0] as string;
+      const outcome = backend === "a" ? refused : success;
+      if (backend === "a") failed += 1;
+      const report = ended(backend, { outcome, latencyMs: backend === "a" ? 43 : 900 });
+      fleet.settle({ leaseId: `l${second}`, report, moveTo: null, orphaned: false }, nowMs + 900);
+    }
+    expect(fleet.backend("a")?.state).toMatch(/ejected|trial/);
+    expect(failed).toBeLessThan(20);
   });
 });
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { step } from "../../../src/shared/health/health.ts";
+import { reaches } from "../../../src/shared/route.ts";
 import { settings, start } from "./virtual-pool.ts";
 import { Ward } from "./ward.ts";
 
@@ -411,6 +412,17 @@ describe("an ejection earned by answers", () => {
     expect(ward.state("a")).toBe("trial");
   });
 
+  test("is not ended by a passing probe because the last of its failures was of the kind that a probe sees", () => {
+    const ward = new Ward("a", "b");
+    ward.fail("a", 4);
+    ward.fail("a", 1, true);
+    ward.succeed("b");
+    ward.wait(2);
+    expect(ward.state("a")).toBe("ejected");
+    ward.probe("a", true);
+    expect(ward.state("a")).toBe("ejected");
+  });
+
   test("is tried by one request: meanwhile it may not be picked, after its success it may", () => {
     const ward = new Ward("a", "b");
     states["trial"]?.(ward);
@@ -462,11 +474,71 @@ describe("an ejection earned by answers", () => {
     const ward = new Ward("a", "b");
     states["trial"]?.(ward);
     ward.succeed("a");
-    expect([ward.of("a").consecutiveFailures, ward.of("a").counts]).toEqual([0, []]);
+    expect([ward.said("a").consecutiveFailures, ward.said("a").counts]).toEqual([0, []]);
     ward.fail("a");
     ward.succeed("b");
     ward.wait(2);
     expect(ward.state("a")).toBe("recovering");
+  });
+});
+
+describe("requests that a server answers by itself", () => {
+  test("don't hide that its generations fail: five in a row eject it, whatever succeeds in between", () => {
+    const ward = new Ward("a", "b");
+    for (let request = 0; request < 5; request += 1) {
+      ward.nowMs += 5_000;
+      ward.succeed("b", 1, "jimeng");
+      ward.fail("a", 1, false, "jimeng");
+      for (const name of ["a", "b"]) ward.succeed(name, 25);
+    }
+    ward.wait(2);
+    expect(ward.state("a")).toBe("ejected");
+  });
+
+  test("don't dilute the rate at which its generations fail", () => {
+    const ward = new Ward("a", "b", "c", "d");
+    for (let second = 0; second < 20; second += 1) {
+      for (const name of ["a", "b", "c", "d"]) ward.succeed(name, 100);
+      for (const name of ["b", "c", "d"]) ward.succeed(name, 5, "jimeng");
+      ward.report("a", 3, 2, 0, false, "jimeng");
+      ward.wait(1);
+    }
+    expect(ward.transitions.filter((one) => one.to === "ejected").map((one) => one.backend)).toEqual(["a"]);
+  });
+
+  test("don't end an ejection that generations earned, any more than `/ping` does; a generation does", () => {
+    const ward = new Ward("a", "b");
+    ward.ejectByRequests("a", false, "jimeng");
+    ward.wait(30);
+    expect(ward.state("a")).toBe("trial");
+    ward.succeed("a", 50);
+    ward.probe("a", true);
+    expect(ward.state("a")).toBe("trial");
+    ward.succeed("a", 1, "jimeng");
+    expect(ward.state("a")).toBe("recovering");
+  });
+
+  test("and fail alone eject it, and one of their like ends that: so does a generation", () => {
+    for (const reach of reaches) {
+      const ward = new Ward("a", "b");
+      ward.ejectByRequests("a");
+      ward.wait(30);
+      ward.succeed("a", 1, reach);
+      expect(ward.state("a")).toBe("recovering");
+    }
+  });
+
+  test("succeed everywhere while Jimeng is down for all: none is ejected", () => {
+    const names = ["a", "b", "c"];
+    const ward = new Ward(...names);
+    for (let second = 0; second < 120; second += 1) {
+      for (const name of names) {
+        ward.succeed(name, 20);
+        ward.fail(name, 2, false, "jimeng");
+      }
+      ward.wait(1);
+    }
+    expect(ward.transitions.filter((transition) => transition.to === "ejected")).toEqual([]);
   });
 });
 
@@ -509,11 +581,11 @@ describe("failures in a row", () => {
   test("count in merged reports: only those with no success after them", () => {
     const ward = new Ward("a", "b");
     ward.report("a", 10, 4, 3);
-    expect(ward.of("a").consecutiveFailures).toBe(3);
+    expect(ward.said("a").consecutiveFailures).toBe(3);
     ward.report("a", 0, 2, 2);
-    expect(ward.of("a").consecutiveFailures).toBe(5);
+    expect(ward.said("a").consecutiveFailures).toBe(5);
     ward.report("a", 1, 9, 0);
-    expect(ward.of("a").consecutiveFailures).toBe(0);
+    expect(ward.said("a").consecutiveFailures).toBe(0);
   });
 
   test("that all have eject none, in whichever order the reports come", () => {

@@ -2,6 +2,8 @@
 import * as fc from "fast-check";
 import { nextDueMs, step } from "../../../src/shared/health/health.ts";
 import type { HealthEvent, PoolHealth, Transition } from "../../../src/shared/health/health.ts";
+import { reaches } from "../../../src/shared/route.ts";
+import type { Reach } from "../../../src/shared/route.ts";
 import { faultIn, settings, start } from "./virtual-pool.ts";
 
 /** Every way from one state to another that there is. */
@@ -37,8 +39,9 @@ function moveOf(code: number, size: number): Move {
   const waitMs = waitsMs[(code >>> 8) % waitsMs.length] as number;
   const detail = code >>> 14;
   const seenByProbe = detail % 2 === 0;
+  const reach = reaches[(detail >>> 10) % reaches.length] as Reach;
   const outcomes = (successes: number, failures: number, trailingFailures: number): Move => ({
-    event: { kind: "outcomes", backend, successes, failures, trailingFailures, seenByProbe, reason: "fault" },
+    event: { kind: "outcomes", backend, reach, successes, failures, trailingFailures, seenByProbe, reason: "fault" },
     waitMs,
   });
   switch (code % 16) {

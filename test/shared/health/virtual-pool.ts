@@ -188,6 +188,7 @@ export class VirtualPool {
         const event: HealthEvent = {
           kind: "outcomes",
           backend: name,
+          reach: "server",
           ...line,
           seenByProbe: server.seenByProbe,
           reason: "fault",
@@ -230,6 +231,7 @@ function outcome(backend: string, server: Server, failed: boolean): HealthEvent 
   return {
     kind: "outcomes",
     backend,
+    reach: "server",
     successes: 1 - failures,
     failures,
     trailingFailures: failures,
@@ -260,10 +262,12 @@ export function faultIn(pool: PoolHealth, nowMs: number, event: HealthEvent): st
     if (health.state === "ejected" && mayBePicked(health)) return `${name} is ejected and may be picked`;
     if (out.includes(health) !== (health.ejection !== null))
       return `${name} is ${health.state} with ${JSON.stringify(health.ejection)}`;
-    if (health.consecutiveFailures < 0 || health.consecutiveFailures > 0 !== (health.streakMs !== null)) {
-      return `${name} has ${health.consecutiveFailures} failures in a row since ${health.streakMs}`;
+    for (const { consecutiveFailures, streakMs, counts } of Object.values(health.testimony)) {
+      if (consecutiveFailures < 0 || consecutiveFailures > 0 !== (streakMs !== null)) {
+        return `${name} has ${consecutiveFailures} failures in a row since ${streakMs}`;
+      }
+      if (counts.length > 10) return `${name} keeps ${counts.length} slots`;
     }
-    if (health.counts.length > 10) return `${name} keeps ${health.counts.length} slots`;
     if (health.ejections.length > 11) return `${name} keeps ${health.ejections.length} ejections`;
     if (event.kind === "tick" && (nextDueMs(health, settings) ?? Infinity) <= nowMs)
       return `${name} is due again after a tick`;

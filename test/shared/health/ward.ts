@@ -1,6 +1,8 @@
 /** A pool driven by hand: events at times that the test chooses, and a short way into each state. */
 import { mayBePicked, nextDueMs, step, weightShare } from "../../../src/shared/health/health.ts";
+import type { Testimony } from "../../../src/shared/health/backend-health.ts";
 import type { BackendHealth, HealthEvent, PoolHealth, Step, Transition } from "../../../src/shared/health/health.ts";
+import type { Reach } from "../../../src/shared/route.ts";
 import { faultIn, settings, start } from "./virtual-pool.ts";
 
 export class Ward {
@@ -28,6 +30,10 @@ export class Ward {
     return this.pool[name] as BackendHealth;
   }
 
+  said(name: string, reach: Reach = "server"): Testimony {
+    return this.of(name).testimony[reach];
+  }
+
   state(name: string): string {
     return this.of(name).state;
   }
@@ -51,17 +57,24 @@ export class Ward {
     this.hear({ kind: "tick" });
   }
 
-  succeed(name: string, times = 1): void {
-    for (let index = 0; index < times; index += 1) this.report(name, 1, 0, 0);
+  succeed(name: string, times = 1, reach: Reach = "server"): void {
+    for (let index = 0; index < times; index += 1) this.report(name, 1, 0, 0, false, reach);
   }
 
-  fail(name: string, times = 1, seenByProbe = false): void {
-    for (let index = 0; index < times; index += 1) this.report(name, 0, 1, 1, seenByProbe);
+  fail(name: string, times = 1, seenByProbe = false, reach: Reach = "server"): void {
+    for (let index = 0; index < times; index += 1) this.report(name, 0, 1, 1, seenByProbe, reach);
   }
 
-  report(backend: string, successes: number, failures: number, trailingFailures: number, seenByProbe = false): void {
+  report(
+    backend: string,
+    successes: number,
+    failures: number,
+    trailingFailures: number,
+    seenByProbe = false,
+    reach: Reach = "server",
+  ): void {
     const reason = failures > 0 ? "fault" : "ok";
-    this.hear({ kind: "outcomes", backend, successes, failures, trailingFailures, seenByProbe, reason });
+    this.hear({ kind: "outcomes", backend, reach, successes, failures, trailingFailures, seenByProbe, reason });
   }
 
   /** A probe's end, and those of the probes that it brings about: `others` says how they end. */
@@ -80,9 +93,9 @@ export class Ward {
   }
 
   /** Ejected by failures in a row, of a kind that a probe can or can't see, while the others succeed. */
-  ejectByRequests(name: string, seenByProbe = false): void {
-    this.fail(name, 5, seenByProbe);
-    for (const other of Object.keys(this.pool)) if (other !== name) this.succeed(other);
+  ejectByRequests(name: string, seenByProbe = false, reach: Reach = "server"): void {
+    this.fail(name, 5, seenByProbe, reach);
+    for (const other of Object.keys(this.pool)) if (other !== name) this.succeed(other, 1, reach);
     this.wait(2);
     if (this.state(name) !== "ejected") throw new Error(`${name} is ${this.state(name)}`);
   }

@@ -20,6 +20,7 @@ const row: TableBackend = {
   maxInFlight: 8,
   operatorState: "active",
   state: "recovering",
+  trialFor: null,
   healthy: true,
   inFlight: 2,
   openAgeMs: 1500,
