@@ -1,3 +1,5 @@
+import { readFile } from "node:fs/promises";
+import { format } from "prettier";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import {
   ejections,
@@ -92,6 +94,12 @@ describe("the registry's load", () => {
     expect(Math.min(...options.map((one) => one.rps))).toBe(1000);
     expect(Math.max(...options.map((one) => one.rps))).toBe(1_000_000);
   });
+});
+
+it("the report begins with the preface as it stands, so that writing it anew loses nothing", async () => {
+  const read = (path: string): Promise<string> => readFile(new URL(path, import.meta.url), "utf8");
+  const preface = await format(await read("../../sim/preface.md"), { parser: "markdown", printWidth: 120 });
+  expect((await read("../../docs/balancing.md")).slice(0, preface.length)).toBe(preface);
 });
 
 describe("npm run sim", () => {

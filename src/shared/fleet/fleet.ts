@@ -17,6 +17,7 @@ import type {
   RoutingTable,
   Settlement,
 } from "../contract.ts";
+import { isUp } from "../balance/membership.ts";
 import { createSelectionMemory, forgetBackends, select } from "../balance/select.ts";
 import { mayBePicked, nextDueMs, step, weightShare } from "../health/health.ts";
 import type { BackendHealth, HealthEvent, PoolHealth, Transition } from "../health/health.ts";
@@ -24,7 +25,7 @@ import { valueOf } from "../histogram.ts";
 import { LeaseBook } from "../lease.ts";
 import type { Lease } from "../lease.ts";
 import { mergeModels } from "../jimeng/models.ts";
-import { observe } from "../load/peak-ewma.ts";
+import { observe, observeAtLeast } from "../load/peak-ewma.ts";
 import { RetryBudget } from "../retry/budget.ts";
 import type { Rng } from "../rng.ts";
 import { reachOf } from "../route.ts";
@@ -53,8 +54,8 @@ const msPerS = 1000;
 
 /** Longest that a table may stand while only load has changed: the edge asks about once a second. */
 const loadTableMs = 250;
-/** Medians by region are worked out again after so long: they move slowly and cost a merge of slots each. */
-const regionMedianMs = 10_000;
+/** Medians are worked out again after so long: they move slowly and cost a merge of slots each. */
+const medianMs = 10_000;
 /** How long an abandoned request is counted on a backend of which no history is known: a typical picture. */
 const unknownOrphanMs = 60_000;
 /** Settlements whose lease is gone are told apart from repeated ones by the last so many ids. */
@@ -124,6 +125,7 @@ export class Fleet {
   #tableVersion: number;
   #stale: "no" | "load" | "substance" = "substance";
   #regionMediansMs = 0;
+  #usual = new Map<RouteClass, { readonly usualMs: number | null; readonly atMs: number }>();
   #totals = new Map<string, BackendTotals>();
   /** When a disabled backend was put to work again: until then nobody expected a probe of it. */
   #enabledMs = new Map<string, number>();
@@ -248,7 +250,7 @@ export class Fleet {
 
   /** When a place will probably be free: a tenth of a typical answer's time, within what clients obey. */
   #retryAfterS(routeClass: RouteClass, nowMs: number): number {
-    const typical = this.records.medianMs(routeClass, nowMs) ?? unknownOrphanMs;
+    const typical = this.#usualMs(routeClass, nowMs) ?? unknownOrphanMs;
     return Math.min(maxRetryAfterS, Math.max(1, Math.ceil(typical / 10 / msPerS)));
   }
 
@@ -337,6 +339,8 @@ export class Fleet {
       for (const bucket of Object.keys(line.latencies))
         this.#feedLoad(backend, line.routeClass, valueOf(Number(bucket)), nowMs);
     }
+    if (Object.keys(line.outcomes).some((kind) => cameToNothing(kind as OutcomeKind)))
+      this.#feedFailure(backend, line.routeClass, 0, nowMs);
     if (successes + failures === 0) return noEffects;
     const seenByProbe = line.lastFailure?.seenByProbe ?? false;
     if (line.trailingFailures > 0 && seenByProbe) backend.learned.proofMs = null;
@@ -384,6 +388,7 @@ export class Fleet {
     this.#learn(backend, report.learned, nowMs);
     if (outcome.kind === "success" && report.latencyMs !== null)
       this.#feedLoad(backend, report.routeClass, report.latencyMs, nowMs);
+    if (cameToNothing(outcome.kind)) this.#feedFailure(backend, report.routeClass, report.latencyMs ?? 0, nowMs);
     this.#noteLife(backend, outcome, nowMs);
     if (outcome.kind !== "success" && outcome.kind !== "backend_fault") return noEffects;
     const failed = outcome.kind === "backend_fault" ? 1 : 0;
@@ -434,6 +439,30 @@ export class Fleet {
     backend.load[routeClass] = observe(backend.load[routeClass] ?? null, latencyMs, nowMs);
   }
 
+  /**
+   * How fast a server fails says nothing of how fast it works, and it must not draw the requests of those that are busy working: the
+   * failure counts as the wait that an answer takes elsewhere.
+   */
+  #feedFailure(backend: LiveBackend, routeClass: RouteClass, latencyMs: number, nowMs: number): void {
+    const waitMs = Math.max(latencyMs, (this.#usualMs(routeClass, nowMs) ?? 0) * (1 + this.#meanInFlight()));
+    const sample = observeAtLeast(backend.load[routeClass] ?? null, waitMs, nowMs);
+    if (sample !== null) backend.load[routeClass] = sample;
+  }
+
+  #meanInFlight(): number {
+    const up = this.#backends.filter((backend) => backend.operatorState === "active" && isUp(backend));
+    return up.length === 0 ? 0 : up.reduce((sum, backend) => sum + this.inFlight(backend), 0) / up.length;
+  }
+
+  /** The median of a class; null without a success in the last hour. */
+  #usualMs(routeClass: RouteClass, nowMs: number): number | null {
+    const known = this.#usual.get(routeClass);
+    if (known !== undefined && nowMs - known.atMs < medianMs) return known.usualMs;
+    const usualMs = this.records.medianMs(routeClass, nowMs);
+    this.#usual.set(routeClass, { usualMs, atMs: nowMs });
+    return usualMs;
+  }
+
   probed(fact: ProbeFact, nowMs: number): Effects {
     const backend = this.#byName.get(fact.backend);
     if (backend === undefined) return noEffects;
@@ -461,7 +490,7 @@ export class Fleet {
     const moved = this.isolates.forgetSilent(nowMs);
     const effects = this.#step({ kind: "tick" }, nowMs);
     if (moved || expired.length > 0) this.#spoil("load");
-    if (nowMs - this.#regionMediansMs >= regionMedianMs) this.#measureRegions(nowMs);
+    if (nowMs - this.#regionMediansMs >= medianMs) this.#measureRegions(nowMs);
     return effects;
   }
 
@@ -633,6 +662,11 @@ export class Fleet {
   get tableVersion(): number {
     return this.#tableVersion;
   }
+}
+
+/** Nothing was done, for a reason that may be the server's; what is the client's or the token's fault would have been so anywhere. */
+function cameToNothing(kind: OutcomeKind): boolean {
+  return kind === "backend_fault" || kind === "capacity" || kind === "unknown";
 }
 
 export function joinEffects(all: readonly Effects[]): Effects {

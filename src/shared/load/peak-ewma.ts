@@ -23,6 +23,11 @@ export function observe(sample: LoadSample | null, latencyMs: number, nowMs: num
   return { costMs: sample.costMs * kept + measuredMs * (1 - kept), atMs: Math.max(nowMs, sample.atMs) };
 }
 
+/** The sample after something showed that `costMs` must be reckoned with at least; it says nothing about how much less it could be. */
+export function observeAtLeast(sample: LoadSample | null, costMs: number, nowMs: number): LoadSample | null {
+  return costMs > (costAt(sample, nowMs) ?? 0) ? observe(null, costMs, Math.max(nowMs, sample?.atMs ?? nowMs)) : sample;
+}
+
 /** The latency to reckon with now, in milliseconds; it fades while nothing is observed. null: no history. */
 export function costAt(sample: LoadSample | null, nowMs: number): number | null {
   return sample === null ? null : sample.costMs * keptShare(sample, nowMs);

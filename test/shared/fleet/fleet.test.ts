@@ -240,6 +240,86 @@ describe("a server that can't reach Jimeng", () => {
   });
 });
 
+describe("a server that refuses at once and is nobody to blame", () => {
+  const four = ["a", "b", "c", "d"].map((name) => ({ name, url: `https://${name}.example.com` }));
+
+  /** A generation every five seconds for 50 minutes, thirty seconds each; `a` refuses from the tenth minute on. */
+  function asked(policy: string, outcome: Outcome): { of: number; refused: number } {
+    const fleet = fleetOf(configOf(four, { BALANCE: { policies: { generate: policy } } }));
+    const { rng } = now(start);
+    const open: { id: string; backend: string; endMs: number }[] = [];
+    const counts = { of: 0, refused: 0 };
+    for (let nowMs = start; nowMs < start + 3_000_000; nowMs += 5000) {
+      while (open[0] !== undefined && open[0].endMs <= nowMs) {
+        const { id, backend, endMs } = open.shift()!;
+        const report = ended(backend, { latencyMs: 30_000 });
+        fleet.settle({ leaseId: id, report, moveTo: null, orphaned: false }, endMs);
+      }
+      const id = `l${nowMs}`;
+      const backend = names(fleet.pick(asking(), id, null, { nowMs, rng }))[0] as string;
+      const refuses = nowMs >= start + 600_000;
+      if (refuses) counts.of += 1;
+      if (!refuses || backend !== "a") {
+        open.push({ id, backend, endMs: nowMs + 30_000 });
+        continue;
+      }
+      counts.refused += 1;
+      const report = ended("a", { outcome, latencyMs: 43 });
+      fleet.settle({ leaseId: id, report, moveTo: null, orphaned: false }, nowMs + 43);
+    }
+    return counts;
+  }
+
+  test.each([
+    ["lowest-latency", "unknown"],
+    ["lowest-latency", "capacity"],
+    ["hot-cold", "unknown"],
+    ["hot-cold", "capacity"],
+  ] as const)(
+    "gets no more than its share under %s (%s), though it is always idle and answers in 43 ms",
+    (policy, kind) => {
+      const { of, refused: refusals } = asked(policy, {
+        kind,
+        executed: "unknown",
+        seenByProbe: false,
+        reason: "code_-2001",
+      });
+      expect(of).toBe(480);
+      expect(refusals / of).toBeLessThanOrEqual(0.25);
+      expect(refusals).toBeGreaterThan(0);
+    },
+  );
+
+  test("is as costly in reports of many requests, and a client's mistakes are no cost", () => {
+    const fleet = fleetOf();
+    const told = (outcomes: ReportLine["outcomes"], latencies: ReportLine["latencies"]): void => {
+      const line = {
+        backend: "a",
+        routeClass: "query",
+        outcomes,
+        latencies,
+        trailingFailures: 0,
+        lastFailure: null,
+      } as const;
+      const lines = [{ ...line, responseBytes: 0, learned: null }];
+      fleet.report(
+        { isolate: "i", edgeRegion: "local", inFlight: {}, tableVersion: 0, counters: noCounters, lines },
+        start,
+      );
+    };
+    const costMs = (): number => fleet.backend("a")?.load.query?.costMs ?? 0;
+    for (const leaseId of ["q1", "q2", "q3"]) {
+      const report = ended("b", { routeClass: "query", latencyMs: 800 });
+      fleet.settle({ leaseId, report, moveTo: null, orphaned: false }, start);
+    }
+    told({ success: 1 }, { 20: 1 });
+    told({ client_fault: 9, token_fault: 9, aborted: 9 }, {});
+    expect(costMs()).toBeLessThan(3);
+    told({ success: 1, capacity: 1 }, { 20: 1 });
+    expect(costMs()).toBeGreaterThan(700);
+  });
+});
+
 describe("proof of life", () => {
   test("is needed again 5 s after the last sign, and at once after a transport failure", () => {
     const fleet = fleetOf();

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { costAt, observe } from "../../../src/shared/load/peak-ewma.ts";
+import { costAt, observe, observeAtLeast } from "../../../src/shared/load/peak-ewma.ts";
 import type { LoadSample } from "../../../src/shared/contract.ts";
 
 const latencies = fc.double({ min: 0, max: 1_200_000, noNaN: true });
@@ -14,6 +14,19 @@ describe("Peak EWMA", () => {
   it("takes a peak in full at once", () => {
     const sample = observe(observe(null, 100, 0), 900, 1);
     expect(costAt(sample, 1)).toBe(900);
+  });
+
+  it("is raised by what must at least be reckoned with, never lowered", () => {
+    expect(observeAtLeast(null, 70, 5)).toEqual({ costMs: 70, atMs: 5 });
+    expect(observeAtLeast(null, 0, 5)).toBeNull();
+    fc.assert(
+      fc.property(latencies, latencies, pauses, pauses, (seen, least, pause, after) => {
+        const sample = observe(null, seen, 0);
+        const raised = observeAtLeast(sample, least, pause)!;
+        expect(costAt(raised, pause)).toBe(Math.max(least, costAt(sample, pause)!));
+        expect(costAt(raised, pause + after)).toBeGreaterThanOrEqual(costAt(sample, pause + after)! * (1 - 1e-9));
+      }),
+    );
   });
 
   it("is Finagle's arithmetic with a decay of 10 s for latencies below a second", () => {
