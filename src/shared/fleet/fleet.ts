@@ -496,7 +496,8 @@ export class Fleet {
 
   #measureRegions(nowMs: number): void {
     this.#regionMediansMs = nowMs;
-    for (const backend of this.#backends) backend.regionMs = this.records.mediansByRegion(backend.name, nowMs);
+    const medians = this.records.mediansByRegion(nowMs);
+    for (const backend of this.#backends) backend.regionMs = medians.get(backend.name) ?? {};
   }
 
   #step(event: HealthEvent, nowMs: number): Effects {

@@ -26,6 +26,10 @@ interface Series {
 /** Neither can stand in a backend's name or a region's, which are host names and codes. */
 const separator = "|";
 
+function keyOf(backend: string, routeClass: RouteClass, region: string): string {
+  return [backend, routeClass, region].join(separator);
+}
+
 /** Several series together. */
 export class Tally {
   readonly outcomes: Partial<Record<OutcomeKind, number>> = {};
@@ -73,7 +77,7 @@ export class Records {
 
   #of(backend: string, routeClass: RouteClass, region: string): Series {
     const kept = this.#regions.has(region) || this.#regions.size < maxRegions ? region : otherRegions;
-    const key = [backend, routeClass, kept].join(separator);
+    const key = keyOf(backend, routeClass, kept);
     let series = this.#series.get(key);
     if (series === undefined) {
       series = { backend, routeClass, region: kept, statistics: new Statistics() };
@@ -124,15 +128,24 @@ export class Records {
     return this.#tally("hour", nowMs, (series) => series.routeClass === routeClass).histogram.quantile(0.5);
   }
 
-  /** Medians of the last hour by region: of queries, whose time is the way's and not the work's, where there are any. */
-  mediansByRegion(backend: string, nowMs: number): Record<string, number> {
-    const medians: Record<string, number> = {};
+  /**
+   * Medians of the last hour by backend and region. In each region one class serves for all, or a backend that was only asked for pictures
+   * would seem a world away from one that was only asked for its models: queries, whose time is the way's and not the work's, where there are any.
+   */
+  mediansByRegion(nowMs: number): Map<string, Record<string, number>> {
+    const medians = new Map<string, Record<string, number>>();
+    const backends = new Set(Array.from(this.#series.values(), ({ backend }) => backend));
     for (const region of this.#regions) {
       for (const routeClass of routeClasses) {
-        const median = this.tallyOf(backend, routeClass, region, "hour", nowMs).histogram.quantile(0.5);
-        if (median === null) continue;
-        medians[region] = median;
-        break;
+        let measured = false;
+        for (const backend of backends) {
+          const series = this.#series.get(keyOf(backend, routeClass, region));
+          const median = series?.statistics.histogram("hour", nowMs).quantile(0.5) ?? null;
+          if (median === null) continue;
+          measured = true;
+          medians.set(backend, { ...medians.get(backend), [region]: median });
+        }
+        if (measured) break;
       }
     }
     return medians;

@@ -477,6 +477,22 @@ describe("the preference", () => {
     expect(order()).toEqual(["a", "b", "c"]);
   });
 
+  test("by region compares like with like: a backend asked only for pictures is not far, it is not measured yet", () => {
+    const fleet = fleetOf();
+    const measured = (backend: string, routeClass: RouteClass, latencyMs: number): void => {
+      const report = ended(backend, { edgeRegion: "HKG", routeClass, latencyMs });
+      fleet.settle({ leaseId: `${backend}${routeClass}`, report, moveTo: null, orphaned: false }, start);
+    };
+    measured("a", "generate", 60_000);
+    measured("b", "generate", 20_000);
+    fleet.tick(start + 10_000);
+    expect(Object.keys(fleet.backend("a")!.regionMs)).toEqual(["HKG"]);
+    measured("b", "query", 30);
+    fleet.tick(start + 20_000);
+    expect(fleet.backend("a")?.regionMs).toEqual({});
+    expect(fleet.backend("b")?.regionMs["HKG"]).toBeCloseTo(30, -1);
+  });
+
   test("keeps at most so many regions apart", () => {
     const records = new Records();
     for (let index = 0; index < 100; index += 1) records.record(ended("a", { edgeRegion: `R${index}` }), start);
