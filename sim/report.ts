@@ -45,7 +45,7 @@ class Results {
 
 /** @returns whether every promise held. */
 export async function writeReport(say: (line: string) => void): Promise<boolean> {
-  const runs = planned();
+  const runs = seeded([...everyOption(), ...claimed()]);
   const startedMs = Date.now();
   const outcomes = await performRuns(runs, (done) => {
     if (done % 50 === 0 || done === runs.length) say(`${done} of ${runs.length} runs, ${seconds(startedMs)} s`);
@@ -68,13 +68,24 @@ export async function writeReport(say: (line: string) => void): Promise<boolean>
   return judged.every((one) => one.held);
 }
 
-function planned(): RunOptions[] {
-  const wanted: Options[] = [
-    ...scenarioNames.flatMap((scenario) =>
-      variants(scenario).flatMap((load) => policiesIn(scenario).map((policy) => optionsOf(scenario, policy, load))),
-    ),
-    ...claims.flatMap((claim) => (claim.over === null ? [claim.run] : [claim.run, claim.over])),
-  ];
+/** Holds the promises alone against what they need, and writes nothing. */
+export async function judgeClaims(): Promise<Judged[]> {
+  const results = new Results(await performRuns(seeded(claimed()), () => undefined));
+  return claims.map((claim) => judge(claim, results));
+}
+
+function everyOption(): Options[] {
+  return scenarioNames.flatMap((scenario) =>
+    variants(scenario).flatMap((load) => policiesIn(scenario).map((policy) => optionsOf(scenario, policy, load))),
+  );
+}
+
+function claimed(): Options[] {
+  return claims.flatMap((claim) => (claim.over === null ? [claim.run] : [claim.run, claim.over]));
+}
+
+/** Each once, with every seed. */
+function seeded(wanted: readonly Options[]): RunOptions[] {
   const distinct = new Map(wanted.map((options) => [keyOf(options), options]));
   return [...distinct.values()].flatMap((options) => seeds.map((seed) => Object.assign({ seed }, options)));
 }
@@ -97,7 +108,7 @@ function keyOf({ scenario, policy, load }: Options): string {
 
 // ── Promises ─────────────────────────────────────────────────────────────────────────────────────
 
-interface Judged {
+export interface Judged {
   readonly claim: Claim;
   /** One a seed. */
   readonly values: readonly number[];
