@@ -59,3 +59,38 @@ it("the death of a backend costs no GET; /health shows it down, and up after its
   await system.backend("three").restart();
   await expect.poll(() => healthOf("three"), { timeout: upWithinMs, interval: 200 }).toBe(true);
 });
+
+it("a server that can't reach Jimeng is left out though it answers pings and counters, and comes back by a generation", async () => {
+  const names = ["a", "b", "c"];
+  const fleet = await startSystem({
+    backends: names.map((name) => ({ name })),
+    // Short ejections, and none of the one client's requests refused.
+    config: { EJECTION: { base: 2 }, RATE_LIMIT: { mode: "off" } },
+  });
+  try {
+    await fleet.get("/health");
+    await fleet.backend("a").fault({ kind: "upstream-down" });
+    const stateOfA = async (): Promise<string | undefined> => {
+      const { backends } = (await (await fleet.get("/health")).json()) as {
+        backends: { name: string; state: string }[];
+      };
+      return backends.find(({ name }) => name === "a")?.state;
+    };
+    let failed = 0;
+    const round = async (): Promise<string | undefined> => {
+      const cheap = ["/ping", "/ping", "/ping", "/usage/stats"].map((path) => fleet.get(path));
+      for (const answer of await Promise.all(cheap)) expect(answer.status).toBe(200);
+      if ((await fleet.post("/v1/images/generations", { prompt: "[[delay=20]] a cat" })).status !== 200) failed += 1;
+      return stateOfA();
+    };
+    await expect.poll(round, { timeout: upWithinMs, interval: 100 }).toMatch(/ejected|trial/);
+    failed = 0;
+    for (let count = 0; count < 20; count += 1) await round();
+    // A trial now and then, no more.
+    expect(failed).toBeLessThanOrEqual(4);
+    await fleet.backend("a").heal();
+    await expect.poll(round, { timeout: upWithinMs, interval: 100 }).toMatch(/recovering|healthy/);
+  } finally {
+    await fleet.stop();
+  }
+});

@@ -45,7 +45,7 @@ describe("faults", () => {
     (policy) => {
       const run = simulate({ scenario: "slow-backend", policy, seed: 12 });
       expect(slowShare(run)).toBeLessThan(0.2);
-      expect(recoveredShare(run)).toBeGreaterThan(0.7);
+      expect(recoveredShare(run)).toBeGreaterThan(0.8);
     },
   );
 

@@ -444,14 +444,23 @@ export class Fleet {
    * failure counts as the wait that an answer takes elsewhere.
    */
   #feedFailure(backend: LiveBackend, routeClass: RouteClass, latencyMs: number, nowMs: number): void {
-    const waitMs = Math.max(latencyMs, (this.#usualMs(routeClass, nowMs) ?? 0) * (1 + this.#meanInFlight()));
+    const waitMs = Math.max(latencyMs, this.#waitElsewhere(backend, routeClass, nowMs));
     const sample = observeAtLeast(backend.load[routeClass] ?? null, waitMs, nowMs);
     if (sample !== null) backend.load[routeClass] = sample;
   }
 
-  #meanInFlight(): number {
-    const up = this.#backends.filter((backend) => backend.operatorState === "active" && isUp(backend));
-    return up.length === 0 ? 0 : up.reduce((sum, backend) => sum + this.inFlight(backend), 0) / up.length;
+  /** Of a stream only the first byte is measured; how long it takes shows in the age of those that are open. */
+  #waitElsewhere(backend: LiveBackend, routeClass: RouteClass, nowMs: number): number {
+    const others = this.#backends.filter((one) => one !== backend && one.operatorState === "active" && isUp(one));
+    if (others.length === 0) return 0;
+    let inFlight = 0;
+    let openAgeMs = 0;
+    for (const other of others) {
+      inFlight += this.inFlight(other);
+      openAgeMs += this.leases.openAgeMs(other.name, nowMs);
+    }
+    const usualMs = Math.max(this.#usualMs(routeClass, nowMs) ?? 0, openAgeMs / others.length);
+    return usualMs * (1 + inFlight / others.length);
   }
 
   /** The median of a class; null without a success in the last hour. */

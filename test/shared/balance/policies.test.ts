@@ -1,5 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { expectedLatencyMs, requestLoad } from "../../../src/shared/balance/load-score.ts";
 import { effectiveWeight } from "../../../src/shared/balance/member.ts";
 import { policies } from "../../../src/shared/balance/policies.ts";
 import type { RankContext } from "../../../src/shared/balance/policy.ts";
@@ -110,6 +111,15 @@ describe("lowest-latency", () => {
       member("best", seen(200)),
     ];
     expect(ranked("lowest-latency", members)).toEqual(["best", "slow", "busy"]);
+  });
+
+  it("weighs 20 ms with five in flight as 120 ms, and work without history as a million and more", () => {
+    const context = { routeClass: "query", affinityKey: null, nowMs: 0, rng: seededRng(1), turns: new Map() } as const;
+    const weigh = (one: MutableMember): number => expectedLatencyMs(one, context) * requestLoad(one);
+    expect(weigh(member("a", { ...seen(20), inFlight: 5 }))).toBe(120);
+    expect(weigh(member("a", { ...seen(20), inFlight: 5, weight: 2 }))).toBe(60);
+    expect(weigh(member("a", { inFlight: 1 }))).toBeGreaterThanOrEqual(1_000_000);
+    expect(weigh(member("a"))).toBe(0);
   });
 
   it("takes latencies within a tenth of each other for the same", () => {

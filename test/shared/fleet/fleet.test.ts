@@ -243,20 +243,21 @@ describe("a server that can't reach Jimeng", () => {
 describe("a server that refuses at once and is nobody to blame", () => {
   const four = ["a", "b", "c", "d"].map((name) => ({ name, url: `https://${name}.example.com` }));
 
-  /** A generation every five seconds for 50 minutes, thirty seconds each; `a` refuses from the tenth minute on. */
-  function asked(policy: string, outcome: Outcome): { of: number; refused: number } {
-    const fleet = fleetOf(configOf(four, { BALANCE: { policies: { generate: policy } } }));
+  /** A request every five seconds for 50 minutes, thirty seconds each; `a` refuses from the tenth minute on. */
+  function asked(policy: string, routeClass: "generate" | "stream", outcome: Outcome): { of: number; refused: number } {
+    const fleet = fleetOf(configOf(four, { BALANCE: { policies: { [routeClass]: policy } } }));
     const { rng } = now(start);
+    const latencyMs = routeClass === "stream" ? 5 : 30_000;
     const open: { id: string; backend: string; endMs: number }[] = [];
     const counts = { of: 0, refused: 0 };
     for (let nowMs = start; nowMs < start + 3_000_000; nowMs += 5000) {
       while (open[0] !== undefined && open[0].endMs <= nowMs) {
         const { id, backend, endMs } = open.shift()!;
-        const report = ended(backend, { latencyMs: 30_000 });
+        const report = ended(backend, { routeClass, latencyMs });
         fleet.settle({ leaseId: id, report, moveTo: null, orphaned: false }, endMs);
       }
       const id = `l${nowMs}`;
-      const backend = names(fleet.pick(asking(), id, null, { nowMs, rng }))[0] as string;
+      const backend = names(fleet.pick(asking({ routeClass }), id, null, { nowMs, rng }))[0] as string;
       const refuses = nowMs >= start + 600_000;
       if (refuses) counts.of += 1;
       if (!refuses || backend !== "a") {
@@ -264,26 +265,23 @@ describe("a server that refuses at once and is nobody to blame", () => {
         continue;
       }
       counts.refused += 1;
-      const report = ended("a", { outcome, latencyMs: 43 });
+      const report = ended("a", { routeClass, outcome, latencyMs: 43 });
       fleet.settle({ leaseId: id, report, moveTo: null, orphaned: false }, nowMs + 43);
     }
     return counts;
   }
 
-  test.each([
-    ["lowest-latency", "unknown"],
-    ["lowest-latency", "capacity"],
-    ["hot-cold", "unknown"],
-    ["hot-cold", "capacity"],
-  ] as const)(
-    "gets no more than its share under %s (%s), though it is always idle and answers in 43 ms",
-    (policy, kind) => {
-      const { of, refused: refusals } = asked(policy, {
-        kind,
-        executed: "unknown",
-        seenByProbe: false,
-        reason: "code_-2001",
-      });
+  const cases = ["lowest-latency", "hot-cold"].flatMap((policy) =>
+    (["generate", "stream"] as const).flatMap((routeClass) =>
+      (["unknown", "capacity"] as const).map((kind) => [policy, routeClass, kind] as const),
+    ),
+  );
+
+  test.each(cases)(
+    "gets no more than its share under %s (%s, %s), though it is always idle and answers in 43 ms",
+    (policy, routeClass, kind) => {
+      const outcome: Outcome = { kind, executed: "unknown", seenByProbe: false, reason: "code_-2001" };
+      const { of, refused: refusals } = asked(policy, routeClass, outcome);
       expect(of).toBe(480);
       expect(refusals / of).toBeLessThanOrEqual(0.25);
       expect(refusals).toBeGreaterThan(0);
