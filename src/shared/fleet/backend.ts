@@ -21,6 +21,8 @@ export interface LiveBackend extends Member {
   inFlight: number;
   openAgeMs: number;
   load: Partial<Record<RouteClass, LoadSample>>;
+  /** Requests that came to nothing since the last success. */
+  nothingInRow: Partial<Record<RouteClass, number>>;
   regionMs: Record<string, number>;
   routes: readonly string[] | null;
   refusedRoutes: string[];
@@ -92,6 +94,7 @@ export function liveBackend(config: BackendConfig, operatorState: OperatorState,
     inFlight: 0,
     openAgeMs: 0,
     load: learned.load,
+    nothingInRow: {},
     regionMs: {},
     routes: config.routes,
     refusedRoutes: Object.keys(learned.refused),

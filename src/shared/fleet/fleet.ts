@@ -60,6 +60,8 @@ const medianMs = 10_000;
 const unknownOrphanMs = 60_000;
 /** Settlements whose lease is gone are told apart from repeated ones by the last so many ids. */
 const settledIds = 2_000;
+/** Failures in a row that say that a server isn't working. Where one request in ten fails at all alike, that is one in a thousand: fewer would blur who is fast. */
+const tellingFailures = 3;
 /** Never more than this in `Retry-After` of ours: the SDKs obey up to 60 s. */
 const maxRetryAfterS = 30;
 
@@ -339,8 +341,9 @@ export class Fleet {
       for (const bucket of Object.keys(line.latencies))
         this.#feedLoad(backend, line.routeClass, valueOf(Number(bucket)), nowMs);
     }
-    if (Object.keys(line.outcomes).some((kind) => cameToNothing(kind as OutcomeKind)))
-      this.#feedFailure(backend, line.routeClass, 0, nowMs);
+    const kinds = Object.entries(line.outcomes) as [OutcomeKind, number][];
+    const nothing = kinds.reduce((sum, [kind, count]) => sum + (cameToNothing(kind) ? count : 0), 0);
+    if (successes === 0 && nothing > 0) this.#feedFailures(backend, line.routeClass, nothing, 0, nowMs);
     if (successes + failures === 0) return noEffects;
     const seenByProbe = line.lastFailure?.seenByProbe ?? false;
     if (line.trailingFailures > 0 && seenByProbe) backend.learned.proofMs = null;
@@ -388,7 +391,7 @@ export class Fleet {
     this.#learn(backend, report.learned, nowMs);
     if (outcome.kind === "success" && report.latencyMs !== null)
       this.#feedLoad(backend, report.routeClass, report.latencyMs, nowMs);
-    if (cameToNothing(outcome.kind)) this.#feedFailure(backend, report.routeClass, report.latencyMs ?? 0, nowMs);
+    if (cameToNothing(outcome.kind)) this.#feedFailures(backend, report.routeClass, 1, report.latencyMs ?? 0, nowMs);
     this.#noteLife(backend, outcome, nowMs);
     if (outcome.kind !== "success" && outcome.kind !== "backend_fault") return noEffects;
     const failed = outcome.kind === "backend_fault" ? 1 : 0;
@@ -436,14 +439,18 @@ export class Fleet {
   }
 
   #feedLoad(backend: LiveBackend, routeClass: RouteClass, latencyMs: number, nowMs: number): void {
+    backend.nothingInRow[routeClass] = 0;
     backend.load[routeClass] = observe(backend.load[routeClass] ?? null, latencyMs, nowMs);
   }
 
   /**
-   * How fast a server fails says nothing of how fast it works, and it must not draw the requests of those that are busy working: the
-   * failure counts as the wait that an answer takes elsewhere.
+   * How fast a server fails says nothing of how fast it works, and it must not draw the requests of those that are busy working: one that
+   * fails again and again counts as the wait that an answer takes elsewhere.
    */
-  #feedFailure(backend: LiveBackend, routeClass: RouteClass, latencyMs: number, nowMs: number): void {
+  #feedFailures(backend: LiveBackend, routeClass: RouteClass, count: number, latencyMs: number, nowMs: number): void {
+    const inRow = (backend.nothingInRow[routeClass] ?? 0) + count;
+    backend.nothingInRow[routeClass] = inRow;
+    if (inRow < tellingFailures) return;
     const waitMs = Math.max(latencyMs, this.#waitElsewhere(backend, routeClass, nowMs));
     const sample = observeAtLeast(backend.load[routeClass] ?? null, waitMs, nowMs);
     if (sample !== null) backend.load[routeClass] = sample;

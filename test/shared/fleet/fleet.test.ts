@@ -288,7 +288,7 @@ describe("a server that refuses at once and is nobody to blame", () => {
     },
   );
 
-  test("is as costly in reports of many requests, and a client's mistakes are no cost", () => {
+  test("is as costly in reports of many requests; two in a row and a client's mistakes are no cost", () => {
     const fleet = fleetOf();
     const told = (outcomes: ReportLine["outcomes"], latencies: ReportLine["latencies"]): void => {
       const line = {
@@ -313,7 +313,10 @@ describe("a server that refuses at once and is nobody to blame", () => {
     told({ success: 1 }, { 20: 1 });
     told({ client_fault: 9, token_fault: 9, aborted: 9 }, {});
     expect(costMs()).toBeLessThan(3);
-    told({ success: 1, capacity: 1 }, { 20: 1 });
+    told({ success: 1, capacity: 5 }, { 20: 1 });
+    told({ capacity: 2 }, {});
+    expect(costMs()).toBeLessThan(3);
+    told({ capacity: 1 }, {});
     expect(costMs()).toBeGreaterThan(700);
   });
 });
