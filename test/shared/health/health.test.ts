@@ -244,6 +244,16 @@ describe("a failed probe", () => {
     expect([ward.state("b"), ward.state("c")]).toEqual(["suspect", "ejected"]);
   });
 
+  test("that is older than five seconds when another's passes is repeated, for the proof was long on its way", () => {
+    const ward = new Ward("a", "b");
+    ward.hear({ kind: "probe", backend: "b", ok: false, reason: "refused" });
+    ward.wait(8);
+    ward.hear({ kind: "probe", backend: "a", ok: true, reason: "ok" });
+    expect([ward.state("b"), ward.probeNow]).toEqual(["suspect", ["b"]]);
+    ward.probe("b", false);
+    expect(ward.state("b")).toBe("ejected");
+  });
+
   test("asks no more than three others, those that succeeded last", () => {
     const ward = new Ward("a", "b", "c", "d", "e", "f");
     for (const name of ["d", "b", "f"]) {
@@ -613,6 +623,15 @@ describe("failures in a row", () => {
       ward.wait(1);
     }
     expect([ward.state("a"), ward.state("b")]).toEqual(["suspect", "suspect"]);
+  });
+
+  test("of another kind than those that ejected one bring nobody back: that isn't failing alike", () => {
+    const ward = new Ward("a", "b");
+    ward.ejectByRequests("a", false, "jimeng");
+    ward.fail("b", 5);
+    expect(ward.state("a")).toBe("ejected");
+    ward.fail("b", 5, false, "jimeng");
+    expect(ward.state("a")).toBe("suspect");
   });
 
   test("never take out more than half of the pool", () => {

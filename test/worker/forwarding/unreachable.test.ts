@@ -48,6 +48,20 @@ describe("a table", () => {
     expect(order(table, 10)).toBe("abc");
   });
 
+  test("gives a backend on trial one request, however it ends, until the next table tells more", () => {
+    const table = made();
+    const [first, ...rest] = table.table.backends;
+    const told = { ...table.table, backends: [{ ...first!, state: "trial", trialFor: "server" } as const, ...rest] };
+    const trialOfA = (): string | null | undefined => table.members.find(({ name }) => name === "a")?.trialFor;
+    table.adopt(told, "registry", 1000, {});
+    expect(trialOfA()).toBe("server");
+    table.opened("a");
+    table.closed("a");
+    expect(trialOfA()).toBeNull();
+    table.adopt(told, "registry", 2000, {});
+    expect(trialOfA()).toBe("server");
+  });
+
   test("keeps the order of all where all fail", () => {
     const table = made();
     for (const name of names) for (let time = 0; time < 3; time += 1) table.heard(name, broken, time);
