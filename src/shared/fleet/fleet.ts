@@ -439,8 +439,10 @@ export class Fleet {
   }
 
   #feedLoad(backend: LiveBackend, routeClass: RouteClass, latencyMs: number, nowMs: number): void {
+    const failed = (backend.nothingInRow[routeClass] ?? 0) >= tellingFailures;
     backend.nothingInRow[routeClass] = 0;
-    backend.load[routeClass] = observe(backend.load[routeClass] ?? null, latencyMs, nowMs);
+    // The wait that stood for its failures was none of its latencies.
+    backend.load[routeClass] = observe(failed ? null : (backend.load[routeClass] ?? null), latencyMs, nowMs);
   }
 
   /**

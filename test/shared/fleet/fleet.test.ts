@@ -243,14 +243,17 @@ describe("a server that can't reach Jimeng", () => {
 describe("a server that refuses at once and is nobody to blame", () => {
   const four = ["a", "b", "c", "d"].map((name) => ({ name, url: `https://${name}.example.com` }));
 
-  /** A request every five seconds for 50 minutes, thirty seconds each; `a` refuses from the tenth minute on. */
-  function asked(policy: string, routeClass: "generate" | "stream", outcome: Outcome): { of: number; refused: number } {
+  /**
+   * A request every five seconds for an hour, thirty seconds each; `a` refuses from the tenth minute to the fiftieth. `back`: what it gets
+   * of the requests of the last five minutes.
+   */
+  function asked(policy: string, routeClass: "generate" | "stream", outcome: Outcome): Record<string, number> {
     const fleet = fleetOf(configOf(four, { BALANCE: { policies: { [routeClass]: policy } } }));
     const { rng } = now(start);
     const latencyMs = routeClass === "stream" ? 5 : 30_000;
     const open: { id: string; backend: string; endMs: number }[] = [];
-    const counts = { of: 0, refused: 0 };
-    for (let nowMs = start; nowMs < start + 3_000_000; nowMs += 5000) {
+    const counts = { of: 0, refused: 0, back: 0 };
+    for (let nowMs = start; nowMs < start + 3_600_000; nowMs += 5000) {
       while (open[0] !== undefined && open[0].endMs <= nowMs) {
         const { id, backend, endMs } = open.shift()!;
         const report = ended(backend, { routeClass, latencyMs });
@@ -258,8 +261,9 @@ describe("a server that refuses at once and is nobody to blame", () => {
       }
       const id = `l${nowMs}`;
       const backend = names(fleet.pick(asking({ routeClass }), id, null, { nowMs, rng }))[0] as string;
-      const refuses = nowMs >= start + 600_000;
+      const refuses = nowMs >= start + 600_000 && nowMs < start + 3_000_000;
       if (refuses) counts.of += 1;
+      if (nowMs >= start + 3_300_000 && backend === "a") counts.back += 1 / 60;
       if (!refuses || backend !== "a") {
         open.push({ id, backend, endMs: nowMs + 30_000 });
         continue;
@@ -278,13 +282,14 @@ describe("a server that refuses at once and is nobody to blame", () => {
   );
 
   test.each(cases)(
-    "gets no more than its share under %s (%s, %s), though it is always idle and answers in 43 ms",
+    "gets no more than its share under %s (%s, %s), though it is always idle and answers in 43 ms, and has it back when it works",
     (policy, routeClass, kind) => {
       const outcome: Outcome = { kind, executed: "unknown", seenByProbe: false, reason: "code_-2001" };
-      const { of, refused: refusals } = asked(policy, routeClass, outcome);
-      expect(of).toBe(480);
-      expect(refusals / of).toBeLessThanOrEqual(0.25);
-      expect(refusals).toBeGreaterThan(0);
+      const counts = asked(policy, routeClass, outcome);
+      expect(counts["of"]).toBe(480);
+      expect(counts["refused"]! / 480).toBeLessThanOrEqual(0.25);
+      expect(counts["refused"]).toBeGreaterThan(0);
+      expect(counts["back"]).toBeGreaterThan(0.2);
     },
   );
 
@@ -318,6 +323,9 @@ describe("a server that refuses at once and is nobody to blame", () => {
     expect(costMs()).toBeLessThan(3);
     told({ capacity: 1 }, {});
     expect(costMs()).toBeGreaterThan(700);
+    // What it takes when it works is no matter of its failures.
+    told({ success: 1 }, { 20: 1 });
+    expect(costMs()).toBeLessThan(3);
   });
 });
 
