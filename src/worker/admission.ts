@@ -67,9 +67,9 @@ function limited(exchange: Exchange, route: Route, keyName: string | null): Refu
 }
 
 function counted(exchange: Exchange, route: Route, client: Client): RefusalResponse | Promise<RefusalResponse> {
-  const { edge } = exchange;
+  const { edge, waitUntil } = exchange;
   exchange.client = client;
-  const verdict = admit(edge.admitContext, edge.clients.rules, client, route.class);
+  const verdict = admit(edge.admitContext, edge.clients.rules, client, route.class, waitUntil);
   return verdict instanceof Promise ? verdict.then((late) => settled(exchange, late)) : settled(exchange, verdict);
 }
 

@@ -6,6 +6,7 @@ import type { RouteClass } from "../shared/route.ts";
 import { isFresh } from "./block-memory.ts";
 import type { BlockMemory, KnownBlock } from "./block-memory.ts";
 import type { Client } from "./client.ts";
+import type { WaitUntil } from "./edge.ts";
 import { askLimiter, limiterPatienceMs } from "./limiter.ts";
 import type { LimiterNamespace } from "./limiter.ts";
 
@@ -42,19 +43,21 @@ export function admit(
   rules: AdmissionRules,
   client: Client,
   routeClass: RouteClass,
+  waitUntil: WaitUntil,
 ): AdmitVerdict | Promise<AdmitVerdict> {
   if (client.key === null) {
     return rules.admitsAnybody ? uncounted : { kind: "unidentified", code: "client_address_unknown" };
   }
   if (client.standing === "denied") return { kind: "forbidden", code: "client_denied" };
   if (client.standing === "exempt" || rules.mode === "off") return uncounted;
-  const step = { context, rules, clientKey: client.key, ...rules.limitFor(client.key, routeClass) };
+  const step = { context, rules, waitUntil, clientKey: client.key, ...rules.limitFor(client.key, routeClass) };
   return rules.mode === "report" ? reported(step) : enforced(step);
 }
 
 interface Step extends AppliedLimit {
   readonly context: AdmitContext;
   readonly rules: AdmissionRules;
+  readonly waitUntil: WaitUntil;
   readonly clientKey: string;
 }
 
@@ -83,8 +86,19 @@ function remembered(step: Step, known: KnownBlock, nowMs: number): AdmitVerdict 
   return refusal(step, known.untilMs - nowMs);
 }
 
-/** Asks the limiter. `known`: a block that is too old to act on, which the answer confirms or lifts. */
-async function decided(step: Step, known: KnownBlock | null): Promise<AdmitVerdict> {
+/**
+ * Asks the limiter. `known`: a block that is too old to act on, which the answer confirms or lifts. Where others wait for
+ * the answer, or more such calls are under way, it is heard to its end also when this client resets its connection:
+ * otherwise resets would keep an isolate from ever hearing of a block, and those that wait would pass uncounted.
+ */
+function decided(step: Step, known: KnownBlock | null): Promise<AdmitVerdict> {
+  const isAlone = known === null && step.context.memory.calls.count(step.clientKey, Date.now()) === 0;
+  const verdict = asked(step, known);
+  if (!isAlone) step.waitUntil(verdict);
+  return verdict;
+}
+
+async function asked(step: Step, known: KnownBlock | null): Promise<AdmitVerdict> {
   const { context, limit, clientKey, policy } = step;
   const refusedFromMemory = known?.refused ?? 0;
   const askedMs = Date.now();
@@ -92,7 +106,7 @@ async function decided(step: Step, known: KnownBlock | null): Promise<AdmitVerdi
   const request = admitRequest(step, refusedFromMemory);
   context.memory.calls.begin(clientKey, askedMs);
   const reply = await askLimiter(context.limiters, clientKey, (limiter) => limiter.admit(limit, request));
-  context.memory.calls.end(clientKey, Date.now());
+  context.memory.calls.end(clientKey, askedMs);
   if (reply.kind === "failed") {
     if (known !== null) [known.askedMs, known.refused] = [null, known.refused + refusedFromMemory];
     return withoutLimiter(step, reply.reason, reply.message);

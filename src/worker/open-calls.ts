@@ -8,14 +8,9 @@ import { BoundedMap } from "../shared/bounded-map.ts";
 const callsAtOnce = 64;
 const clientsKept = 10_000;
 
-interface Open {
-  count: number;
-  /** When the latest call began or ended. */
-  lastMs: number;
-}
-
 export class OpenCalls {
-  readonly #open = new BoundedMap<string, Open>(clientsKept);
+  /** When each client's open calls began, the oldest first. */
+  readonly #open = new BoundedMap<string, number[]>(clientsKept);
   readonly #patienceMs: number;
 
   /** `patienceMs`: no call takes longer; one that seems to was torn down with its request and will never end. */
@@ -24,25 +19,29 @@ export class OpenCalls {
   }
 
   isFull(clientKey: string, nowMs: number): boolean {
+    return this.count(clientKey, nowMs) >= callsAtOnce;
+  }
+
+  count(clientKey: string, nowMs: number): number {
     const open = this.#open.get(clientKey);
-    return open !== undefined && open.count >= callsAtOnce && Math.abs(nowMs - open.lastMs) <= this.#patienceMs;
+    if (open === undefined) return 0;
+    // Each by its own beginning: a client that goes on asking must not keep the lost ones alive.
+    while (open[0] !== undefined && Math.abs(nowMs - open[0]) > this.#patienceMs) open.shift();
+    if (open.length === 0) this.#open.delete(clientKey);
+    return open.length;
   }
 
   begin(clientKey: string, nowMs: number): void {
     const open = this.#open.get(clientKey);
-    if (open === undefined || Math.abs(nowMs - open.lastMs) > this.#patienceMs) {
-      this.#open.set(clientKey, { count: 1, lastMs: nowMs });
-    } else {
-      open.count += 1;
-      open.lastMs = nowMs;
-    }
+    if (open === undefined) this.#open.set(clientKey, [nowMs]);
+    else open.push(nowMs);
   }
 
-  end(clientKey: string, nowMs: number): void {
+  end(clientKey: string, beganMs: number): void {
     const open = this.#open.get(clientKey);
-    if (open === undefined) return;
-    open.count -= 1;
-    open.lastMs = nowMs;
-    if (open.count <= 0) this.#open.delete(clientKey);
+    const index = open?.indexOf(beganMs) ?? -1;
+    if (open === undefined || index < 0) return;
+    if (open.length === 1) this.#open.delete(clientKey);
+    else open.splice(index, 1);
   }
 }

@@ -30,6 +30,8 @@ class Isolate {
   readonly counts: Partial<Record<LimiterCount, number>> = {};
   readonly failures: string[] = [];
   readonly requests: AdmitRequest[] = [];
+  /** What goes on when the client has reset its connection. */
+  readonly toTheirEnd: Promise<unknown>[] = [];
   callTimesMs: number[] = [];
   stubs = 0;
   inFlight = 0;
@@ -69,7 +71,7 @@ class Isolate {
   }
 
   admit(rules: AdmissionRules, who: Client = client, routeClass: "query" | "generate" = "query") {
-    return admit(this.context, rules, who, routeClass);
+    return admit(this.context, rules, who, routeClass, (work) => void this.toTheirEnd.push(work));
   }
 }
 
@@ -211,6 +213,35 @@ describe("a flood", () => {
     vi.setSystemTime(start + limiterPatienceMs + 1);
     expect((await isolate.admit(rulesOf())).kind).toBe("admitted");
     expect(isolate.memory.calls.isFull("203.0.113.7", start + limiterPatienceMs + 1)).toBe(false);
+  });
+
+  test("calls that never end are forgotten one by one, also while their client goes on asking", () => {
+    const { calls } = new BlockMemory();
+    for (let index = 0; index < 64; index += 1) calls.begin("203.0.113.7", start);
+    for (let late = 50; late <= limiterPatienceMs; late += 50) {
+      calls.begin("203.0.113.7", start + late);
+      calls.end("203.0.113.7", start + late);
+      expect(calls.isFull("203.0.113.7", start + late)).toBe(true);
+    }
+    expect(calls.isFull("203.0.113.7", start + limiterPatienceMs + 1)).toBe(false);
+    expect(calls.count("203.0.113.7", start + limiterPatienceMs + 1)).toBe(0);
+  });
+
+  test("what others wait for is heard to its end though its client leaves; a request alone with its limiter adds no work to itself", async () => {
+    const isolate = new Isolate();
+    const rules = rulesOf({ requests: 3 });
+    await isolate.admit(rules);
+    expect(isolate.toTheirEnd).toHaveLength(0);
+    await Promise.all([isolate.admit(rules), isolate.admit(rules)]);
+    expect(isolate.toTheirEnd).toHaveLength(1);
+    await isolate.admit(rules);
+    expect(isolate.toTheirEnd).toHaveLength(1);
+    vi.setSystemTime(start + 1000);
+    void isolate.admit(rules);
+    expect(isolate.toTheirEnd).toHaveLength(2);
+    await Promise.all(isolate.toTheirEnd);
+    expect(await isolate.admit(rules)).toMatchObject({ kind: "refused" });
+    expect(isolate.callTimesMs).toHaveLength(5);
   });
 
   test("an operator's reset works at once in the isolate that made it and within a second in every other", async () => {

@@ -1,4 +1,4 @@
-/** Runs the fixture in workerd on a socket of its own: no development proxy in front, and its `fetch` is workerd's. */
+/** Runs a fixture in workerd on a socket of its own: no development proxy in front, and its `fetch` is workerd's. */
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,14 +11,29 @@ export interface FixtureHost {
   stop(): Promise<void>;
 }
 
-export async function startFixture(originUrl: string): Promise<FixtureHost> {
+export interface FixtureOptions {
+  /** Holds the fixture's `wrangler.toml` and its `fixture.ts`. */
+  readonly folder: string;
+  readonly bindings: Readonly<Record<string, string>>;
+  /** Names of the bindings to the classes of the objects that the fixture exports. */
+  readonly objects?: Readonly<Record<string, string>>;
+}
+
+/** The cache step in front of an origin. */
+export function startFixture(originUrl: string): Promise<FixtureHost> {
+  return startWorker({ folder: import.meta.dirname, bindings: { ORIGIN: originUrl } });
+}
+
+export async function startWorker({ folder, bindings, objects = {} }: FixtureOptions): Promise<FixtureHost> {
+  const classes = Object.entries(objects).map(([name, className]) => [name, { className, useSQLite: true }] as const);
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
-      name: "cache-fixture",
+      name: "fixture",
       compatibilityDate: "2026-10-23",
       compatibilityFlags: ["enable_request_signal"],
-      modules: [{ type: "ESModule", path: "fixture.js", contents: await bundled() }],
-      bindings: { ORIGIN: originUrl },
+      modules: [{ type: "ESModule", path: "fixture.js", contents: await bundled(folder) }],
+      bindings: { ...bindings },
+      durableObjects: Object.fromEntries(classes),
       port: 0,
       unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
       cf: false,
@@ -30,11 +45,11 @@ export async function startFixture(originUrl: string): Promise<FixtureHost> {
   return { url: await miniflare.unsafeGetDirectURL(), stop: () => miniflare.dispose() };
 }
 
-async function bundled(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "cache-fixture-"));
+async function bundled(source: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "fixture-"));
   try {
     const wrangler = new URL("../../../node_modules/wrangler/bin/wrangler.js", import.meta.url).pathname;
-    const config = join(import.meta.dirname, "wrangler.toml");
+    const config = join(source, "wrangler.toml");
     const env = { ...process.env, WRANGLER_SEND_METRICS: "false", WRANGLER_LOG: "warn", NO_COLOR: "1" };
     await promisify(execFile)(
       process.execPath,
