@@ -19,6 +19,8 @@ export type ApiKeysReading =
 
 /** What a header may carry, RFC 9110 §5.5; no spaces, since `Authorization` is split at them. */
 const headerWord = /^[\x21-\x7e]+$/;
+/** No commas either: in `Authorization` they stand between tokens. */
+const keyWord = /^[\x21-\x2b\x2d-\x7e]+$/;
 
 /**
  * Reads the secret `API_KEYS`: `{"<name>": {"key": "…", "tokens": "…"}}` as JSON text or as a value; `tokens` may be a list.
@@ -45,8 +47,10 @@ function readApiKey(name: string, entry: unknown, faults: ConfigFault[]): ApiKey
   if (!isApiKeyName(name))
     faults.push(fault(field, "a name of 1–64 letters, digits, dots, dashes and underscores", name));
   const { key, tokens, ...rest } = isRecord(entry) ? entry : { key: undefined, tokens: undefined };
-  if (typeof key !== "string" || !headerWord.test(key)) {
-    faults.push(fault(`${field}.key`, "text of printable ASCII without spaces", key === undefined ? "nothing" : "***"));
+  if (typeof key !== "string" || !keyWord.test(key)) {
+    faults.push(
+      fault(`${field}.key`, "text of printable ASCII without spaces and commas", key === undefined ? "nothing" : "***"),
+    );
   }
   for (const unknown of Object.keys(rest))
     faults.push(fault(`${field}.${unknown}`, "only key and tokens", "another field"));
@@ -84,12 +88,12 @@ export interface HashedApiKey {
   readonly tokens: string | null;
 }
 
-/** SHA-256 of what a request showed; null where it showed nothing. */
+/** SHA-256 of what a request showed. */
 export interface ShownKeys {
-  /** Of `X-API-Key`. */
+  /** Of `X-API-Key`; null without it. */
   readonly xApiKey: Uint8Array | null;
-  /** Of the credentials of `Authorization: Bearer`. */
-  readonly bearer: Uint8Array | null;
+  /** Of each token of `Authorization: Bearer`. */
+  readonly bearer: readonly Uint8Array[];
 }
 
 export type ApiKeyVerdict =
@@ -105,14 +109,15 @@ export type ApiKeyVerdict =
 
 /**
  * `X-API-Key` counts where it is sent; otherwise a Bearer key that has tokens. A key of ours is never forwarded as if it
- * were a Jimeng token, so a Bearer key without tokens to put in its place is invalid.
+ * were a Jimeng token: as Bearer it is invalid without tokens to put in its place, and among other tokens. Tokens that the
+ * client brings beside `X-API-Key` are its own and stay, so that nobody pays for another.
  */
 export function judgeApiKey(keys: readonly HashedApiKey[], shown: ShownKeys): ApiKeyVerdict {
-  const byHeader = shown.xApiKey === null ? null : findKey(keys, shown.xApiKey);
-  const byBearer = shown.bearer === null ? null : findKey(keys, shown.bearer);
-  const found = shown.xApiKey === null ? byBearer : byHeader;
-  if (found === null || (byBearer !== null && byBearer.tokens === null)) return { kind: "invalid" };
-  const source = byBearer ?? (shown.bearer === null ? found : null);
+  const byBearer = shown.bearer.map((sha256) => findKey(keys, sha256)).filter((key) => key !== null);
+  const asBearer = shown.bearer.length === 1 ? (byBearer[0] ?? null) : null;
+  const found = shown.xApiKey === null ? asBearer : findKey(keys, shown.xApiKey);
+  if (found === null || byBearer.some((key) => key !== asBearer || key.tokens === null)) return { kind: "invalid" };
+  const source = asBearer ?? (shown.bearer.length === 0 ? found : null);
   const replaceAuthorization = source === null || source.tokens === null ? null : `Bearer ${source.tokens}`;
   return {
     kind: "ok",
@@ -120,6 +125,11 @@ export function judgeApiKey(keys: readonly HashedApiKey[], shown: ShownKeys): Ap
     replaceAuthorization,
     dropHeader: shown.xApiKey === null ? null : "x-api-key",
   };
+}
+
+/** Whether this is a key of ours. */
+export function isApiKey(keys: readonly HashedApiKey[], sha256: Uint8Array): boolean {
+  return findKey(keys, sha256) !== null;
 }
 
 /** Compares with every key to its end, so that the time taken tells nothing about how near a guess was. */

@@ -20,7 +20,7 @@ export function admitted(exchange: Exchange, route: Route): RefusalResponse | Pr
 /** Counted first, so that guessing keys is limited like everything else. */
 function judged(exchange: Exchange, route: Route, key: ShownKey): RefusalResponse | Promise<RefusalResponse> {
   exchange.apiKey = key.name;
-  const refusal = limited(exchange, route, key.name);
+  const refusal = limited(exchange, route, key);
   return refusal instanceof Promise
     ? refusal.then((late) => checked(exchange, key, late))
     : checked(exchange, key, refusal);
@@ -59,8 +59,10 @@ async function keyShown(exchange: Exchange, gate: ApiKeyGate): Promise<ShownKey>
   return { valid: true, name: verdict.name };
 }
 
-function limited(exchange: Exchange, route: Route, keyName: string | null): RefusalResponse | Promise<RefusalResponse> {
-  const client = exchange.edge.clients.read(exchange.request, keyName);
+/** Who shows a wrong key is an address, whatever clients are counted by: each guess would be a client of its own. */
+function limited(exchange: Exchange, route: Route, key: ShownKey): RefusalResponse | Promise<RefusalResponse> {
+  const { clients } = exchange.edge;
+  const client = key.valid ? clients.read(exchange.request, key.name) : clients.seen(exchange.request);
   return client instanceof Promise
     ? client.then((late) => counted(exchange, route, late))
     : counted(exchange, route, client);

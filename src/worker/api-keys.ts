@@ -1,6 +1,7 @@
 /** The secret `API_KEYS` at work: may this request pass, and what does a backend get in the key's place? */
-import { judgeApiKey, readApiKeys } from "../shared/api-key.ts";
+import { isApiKey, judgeApiKey, readApiKeys } from "../shared/api-key.ts";
 import type { ApiKey, ApiKeyVerdict, HashedApiKey } from "../shared/api-key.ts";
+import { bearerTokens } from "../shared/client-key.ts";
 import type { ConfigFault } from "../shared/config/config.ts";
 
 /** `gate` null: the feature is off and nobody needs a key. */
@@ -25,14 +26,13 @@ export class ApiKeyGate {
 
   async judge(headers: Headers): Promise<ApiKeyVerdict> {
     const xApiKey = headers.get("x-api-key");
-    const bearer = /^\s*bearer\s+(\S+)\s*$/i.exec(headers.get("authorization") ?? "")?.[1] ?? null;
-    if (xApiKey === null && bearer === null) return { kind: "invalid" };
-    const [hashed, shown, shownBearer] = await Promise.all([
-      this.#hashes(),
-      xApiKey === null ? null : sha256(xApiKey.trim()),
-      bearer === null ? null : sha256(bearer),
-    ]);
-    return judgeApiKey(hashed, { xApiKey: shown, bearer: shownBearer });
+    const tokens = bearerTokens(headers.get("authorization"))?.split(",") ?? [];
+    if (xApiKey === null && tokens.length !== 1) return { kind: "invalid" };
+    const hashed = await this.#hashes();
+    const shown = xApiKey === null ? null : await sha256(xApiKey.trim());
+    // A list may have thousands of tokens: only those of a client with a right key are worth looking at.
+    if (shown !== null && !isApiKey(hashed, shown)) return { kind: "invalid" };
+    return judgeApiKey(hashed, { xApiKey: shown, bearer: await Promise.all(tokens.map(sha256)) });
   }
 
   /** Made by each request that comes before the first has finished: a promise is not shared between requests. */

@@ -54,7 +54,7 @@ export class ClientReader {
     return this.rules.clientKey === "ip" ? byAddress(place, request) : this.#byToken(place, request);
   }
 
-  /** By address alone: for the log of a request that nobody counted. */
+  /** By address alone: of requests that nobody counted, of operators, and of those whose API key is wrong. */
   seen(request: Request): Client {
     const place = this.#place(request);
     return place === null ? unknown : byAddress(place, request);

@@ -9,10 +9,10 @@ const keys: HashedApiKey[] = [
   { name: "bob", sha256: await hash("bob-key"), tokens: "sid1,sid2" },
   { name: "bob-next", sha256: await hash("bob-next-key"), tokens: "sid1,sid2" },
 ];
-const judge = async (xApiKey: string | null, bearer: string | null) =>
+const judge = async (xApiKey: string | null, ...bearer: string[]) =>
   judgeApiKey(keys, {
     xApiKey: xApiKey === null ? null : await hash(xApiKey),
-    bearer: bearer === null ? null : await hash(bearer),
+    bearer: await Promise.all(bearer.map(hash)),
   });
 
 describe("the secret API_KEYS", () => {
@@ -40,6 +40,7 @@ describe("the secret API_KEYS", () => {
       "bad name": { key: "secret-1" },
       empty: { key: "" },
       spaced: { key: "secret 2" },
+      listed: { key: "secret-4,secret-5" },
       none: {},
       list: ["secret-3"],
       twice: { key: "secret-1" },
@@ -51,6 +52,7 @@ describe("the secret API_KEYS", () => {
       "API_KEYS.bad name",
       "API_KEYS.empty.key",
       "API_KEYS.list.key",
+      "API_KEYS.listed.key",
       "API_KEYS.more.role",
       "API_KEYS.more.tokens",
       "API_KEYS.none.key",
@@ -79,8 +81,8 @@ describe("an API key", () => {
   });
 
   test("in X-API-Key brings its tokens where the client sent none", async () => {
-    expect(await judge("bob-key", null)).toMatchObject({ name: "bob", replaceAuthorization: "Bearer sid1,sid2" });
-    expect(await judge("alice-key", null)).toMatchObject({ name: "alice", replaceAuthorization: null });
+    expect(await judge("bob-key")).toMatchObject({ name: "bob", replaceAuthorization: "Bearer sid1,sid2" });
+    expect(await judge("alice-key")).toMatchObject({ name: "alice", replaceAuthorization: null });
   });
 
   test("as Bearer is replaced by its tokens", async () => {
@@ -98,6 +100,18 @@ describe("an API key", () => {
     expect(await judge("bob-key", "alice-key")).toEqual({ kind: "invalid" });
   });
 
+  test("leaves several tokens of the client's own as they are: nobody pays for another", async () => {
+    expect(await judge("bob-key", "own-1", "own-2")).toMatchObject({ name: "bob", replaceAuthorization: null });
+  });
+
+  test("among the tokens of a list is invalid, so that it never reaches a backend", async () => {
+    for (const key of ["alice-key", "bob-key"]) {
+      expect(await judge("bob-key", "own-1", key)).toEqual({ kind: "invalid" });
+      expect(await judge(null, key, "own-1")).toEqual({ kind: "invalid" });
+    }
+    expect(await judge(null, "bob-key", "bob-next-key")).toEqual({ kind: "invalid" });
+  });
+
   test("shown twice is replaced, not forwarded", async () => {
     expect(await judge("bob-key", "bob-key")).toMatchObject({
       name: "bob",
@@ -107,14 +121,14 @@ describe("an API key", () => {
   });
 
   test("missing or wrong is invalid, and a wrong X-API-Key is not saved by a right Bearer", async () => {
-    expect(await judge(null, null)).toEqual({ kind: "invalid" });
-    expect(await judge("wrong", null)).toEqual({ kind: "invalid" });
+    expect(await judge(null)).toEqual({ kind: "invalid" });
+    expect(await judge("wrong")).toEqual({ kind: "invalid" });
     expect(await judge(null, "wrong")).toEqual({ kind: "invalid" });
     expect(await judge("wrong", "bob-key")).toEqual({ kind: "invalid" });
   });
 
   test("two of one client are valid at once, so that a rotation has no gap", async () => {
-    expect(await judge("bob-key", null)).toMatchObject({ kind: "ok", name: "bob" });
-    expect(await judge("bob-next-key", null)).toMatchObject({ kind: "ok", name: "bob-next" });
+    expect(await judge("bob-key")).toMatchObject({ kind: "ok", name: "bob" });
+    expect(await judge("bob-next-key")).toMatchObject({ kind: "ok", name: "bob-next" });
   });
 });

@@ -34,11 +34,25 @@ describe("API keys", () => {
     });
   });
 
+  test("leave a list of the client's own tokens alone, however it is written", async () => {
+    for (const authorization of ["Bearer own-1,own-2", "Bearer own-1, own-2", "bearer  own-1 , own-2 "]) {
+      expect(await judge({ "x-api-key": "bob-key", authorization })).toMatchObject({
+        kind: "ok",
+        name: "bob",
+        replaceAuthorization: null,
+      });
+    }
+    expect(await judge({ "x-api-key": "bob-key", authorization: "Bearer own-1, alice-key" })).toEqual({
+      kind: "invalid",
+    });
+  });
+
   test.each([
     {},
     { "x-api-key": "wrong" },
     { authorization: "Bearer jimeng" },
     { authorization: "Bearer alice-key" },
+    { authorization: "Bearer bob-key, own-1" },
     { "x-api-key": "" },
   ])("%j is invalid", async (headers) => {
     expect(await judge(headers as Record<string, string>)).toEqual({ kind: "invalid" });

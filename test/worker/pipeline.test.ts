@@ -429,6 +429,24 @@ describe("a client's key", () => {
     expect(statuses).toEqual([401, 401, 401, 429, 429]);
   });
 
+  test("is not to be guessed at leisure where clients are counted by token either: whoever is wrong is an address", async () => {
+    for (const clientKey of ["token", "token-or-ip"]) {
+      const strict = environment({
+        API_KEYS: { team: { key: "k".repeat(24) } },
+        CONFIG: { RATE_LIMIT: { requests: 3, clientKey } },
+      });
+      const statuses = [];
+      for (let round = 0; round < 5; round += 1) {
+        const headers = {
+          authorization: `Bearer guess-${round}`,
+          "cf-connecting-ip": `198.51.100.${clientKey.length}`,
+        };
+        statuses.push((await ask("/ping", { headers }, strict)).status);
+      }
+      expect(statuses, clientKey).toEqual([401, 401, 401, 429, 429]);
+    }
+  });
+
   test("stays at the edge, and its Jimeng tokens go on in its place", async () => {
     const response = await ask("/ping", { headers: { authorization: `Bearer ${"k".repeat(24)}` } }, env);
     expect(response.status).toBe(200);

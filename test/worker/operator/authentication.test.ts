@@ -304,6 +304,17 @@ describe("wrong tokens", () => {
     expect((await guess("198.51.100.66", tokens.operator)).status).toBe(200);
   });
 
+  test("and right ones enter no log, not even hashed, whatever clients are counted by", async () => {
+    const lines: string[] = [];
+    vi.spyOn(console, "log").mockImplementation((line: string) => void lines.push(line));
+    const at = environment({ CONFIG: '{"RATE_LIMIT":{"clientKey":"token"}}' });
+    await ask(at, "/api/blocks", { address: "198.51.100.71" });
+    await ask(at, "/health", { address: "198.51.100.71" });
+    await ask(at, "/api/blocks", { address: "198.51.100.71", token: "wrong" });
+    const keys = lines.map((line) => (JSON.parse(line) as { client_key?: string }).client_key);
+    expect(keys.filter((key) => key !== undefined)).toEqual(Array<string>(3).fill("198.51.100.71"));
+  });
+
   test("are counted on /health too, which shows servers' addresses to operators only", async () => {
     const at = environment();
     const health = async (token: string | null): Promise<string> =>
