@@ -158,7 +158,7 @@ export const answerSchemas = {
   }),
   Blocks: exactly({ blocks: arrayOf(block), cursor: orNull(string) }),
   Client: exactly({ client: string, count, remaining: count, limit, block: orNull(block) }),
-  Lifted: exactly({ client: string, lifted: { ...boolean, description: "False: there was nothing to forget." } }),
+  Lifted: exactly({ client: string, lifted: { const: true } }),
   Events: exactly({
     events: arrayOf(exactly({ kind: string, atMs: time, subject: string, actor: string, detail: mapOf(anything) })),
   }),

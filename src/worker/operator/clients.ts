@@ -23,6 +23,10 @@ function invalidKey(field: string): Told {
   return failed(invalidInput([{ field, allowed: clientKeyForms, received: "something else" }]));
 }
 
+function nothingKnown(client: string): string {
+  return `Nothing is remembered of ${client}: neither a block nor requests in its window.`;
+}
+
 function limiterAsked<Value>({ edge }: Exchange, call: () => Promise<Value>): Promise<Value> {
   return patiently(edge, "operations_unavailable", "The client's limiter", call);
 }
@@ -81,7 +85,7 @@ export const clientRoutes: readonly OperatorRoute[] = [
   }),
   define({
     method: "DELETE",
-    path: "/api/blocks/:key",
+    path: "/api/blocks/:key+",
     role: "operator",
     name: "liftBlock",
     summary: "Forgets a client's block and counts, here at once and everywhere within a second.",
@@ -90,21 +94,20 @@ export const clientRoutes: readonly OperatorRoute[] = [
     body: null,
     status: 200,
     answer: "Lifted",
-    failures: ["operations_unavailable"],
+    failures: ["not_found", "operations_unavailable"],
     async run({ exchange, by, path: { key } }) {
       const { env, admitContext } = exchange.edge;
       const reply = await limiterAsked(exchange, () => resetClient(env.RATE_LIMITER, admitContext.memory, key));
       if (reply.kind === "invalid_key") return invalidKey("key");
-      const lifted = reply.kind === "reset";
-      if (lifted) {
-        await record({ exchange, by }, { kind: "client_unblocked", subject: reply.clientKey, detail: {} });
-      }
-      return told({ client: reply.clientKey, lifted });
+      const { clientKey: client } = reply;
+      if (reply.kind === "nothing_to_reset") return failed({ code: "not_found", message: nothingKnown(client) });
+      await record({ exchange, by }, { kind: "client_unblocked", subject: client, detail: {} });
+      return told({ client, lifted: true });
     },
   }),
   define({
     method: "GET",
-    path: "/api/clients/:key",
+    path: "/api/clients/:key+",
     role: "viewer",
     name: "inspectClient",
     summary: "A client's count, limit and block.",

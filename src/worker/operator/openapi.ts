@@ -3,7 +3,7 @@ import { failures } from "../failure.ts";
 import { answerSchemas } from "./answer.ts";
 import type { Fields } from "./field.ts";
 import type { JsonSchema } from "./field.ts";
-import { failuresOf } from "./route.ts";
+import { documentedPath, failuresOf } from "./route.ts";
 import type { OperatorRoute } from "./route.ts";
 
 const description =
@@ -12,7 +12,7 @@ const description =
 export function documentOf(routes: readonly OperatorRoute[]): JsonSchema {
   const paths: Record<string, Record<string, JsonSchema>> = {};
   for (const route of routes) {
-    const path = route.path.replaceAll(/:(\w+)/g, "{$1}");
+    const path = documentedPath(route);
     (paths[path] ??= {})[route.method.toLowerCase()] = operation(route);
   }
   return {

@@ -21,7 +21,7 @@ export type Told =
 
 export interface RouteDefinition<Path extends Fields, Query extends Fields, Body> {
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
-  /** As itty-router and, with braces, OpenAPI write it: `/api/backends/:name`. */
+  /** As itty-router writes it: `/api/backends/:name`; `:key+` goes on to the path's end, slashes and all. */
   readonly path: string;
   readonly role: OperatorRole;
   readonly name: string;
@@ -37,6 +37,11 @@ export interface RouteDefinition<Path extends Fields, Query extends Fields, Body
   /** Beside those of every route. */
   readonly failures: readonly FailureCode[];
   readonly run: (asked: Asked<ValuesOf<Path>, ValuesOf<Query>, Body>) => Promise<Told>;
+}
+
+/** As OpenAPI writes it: `/api/backends/{name}`. */
+export function documentedPath({ path }: Pick<OperatorRoute, "path">): string {
+  return path.replaceAll(/:(\w+)\+?/g, "{$1}");
 }
 
 export type OperatorRoute = RouteDefinition<Fields, Fields, unknown>;

@@ -51,7 +51,10 @@ const right: Readonly<
     before: (at) => ask(at, "/api/blocks", { method: "POST", body: { client: "203.0.113.9", seconds: 60 } }),
   },
   "POST /api/blocks": { body: { client: "203.0.113.9", seconds: 60, reason: "for the test" } },
-  "DELETE /api/blocks/{key}": { path: "/api/blocks/203.0.113.9" },
+  "DELETE /api/blocks/{key}": {
+    path: "/api/blocks/203.0.113.9",
+    before: (at) => ask(at, "/api/blocks", { method: "POST", body: { client: "203.0.113.9", seconds: 60 } }),
+  },
   "GET /api/clients/{key}": { path: "/api/clients/203.0.113.9?class=generate" },
   "GET /api/config": { before: (at) => ask(at, "/api/config/overrides", { method: "PUT", body: overridden }) },
   "PUT /api/config/overrides": { body: overridden },
@@ -92,6 +95,11 @@ async function succeed(operation: Operation): Promise<Response> {
 const unreachable = { BACKEND_REGISTRY: broken(), OPERATIONS_LEDGER: broken(), RATE_LIMITER: broken() };
 const brokenDatabase = { prepare: () => { throw new Error("D1 is down for the test"); } }; // prettier-ignore
 
+/** A path that is well written and names nothing there is. */
+function nobodys(path: string): string {
+  return path.replace("{name}", "nobody").replace("{path}", "CACHE.enabled").replace("{key}", "198.51.100.250");
+}
+
 async function provoke(operation: Operation, status: number): Promise<Response> {
   const { path, asking } = rightRequest(operation);
   const at = environment();
@@ -108,7 +116,7 @@ async function provoke(operation: Operation, status: number): Promise<Response> 
         ? ask(at, path, { ...asking, token: tokens.viewer })
         : ask(environment({ ADMIN_TOKENS: undefined }), path, asking);
     case 404:
-      return ask(at, operation.path.replace("{name}", "nobody").replace("{path}", "CACHE.enabled"), asking);
+      return ask(at, nobodys(operation.path), asking);
     case 409:
       return ask(at, (conflicts[keyOf(operation)] as { path: string }).path, {
         ...asking,
@@ -135,7 +143,7 @@ async function documentOf(): Promise<Schema> {
 describe("/openapi.json", () => {
   test("describes every route there is, each once, with a name of its own", async () => {
     const operations = operationsOf(await documentOf());
-    const written = operatorRoutes.map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`);
+    const written = operatorRoutes.map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)\+?/g, "{$1}")}`);
     expect(operations.map(keyOf).sort()).toEqual(written.sort());
     expect(new Set(operatorRoutes.map(({ name }) => name)).size).toBe(operatorRoutes.length);
     for (const { role, method, path } of operations) expect(role, path).toBe(method === "GET" ? "viewer" : "operator");
