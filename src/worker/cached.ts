@@ -8,11 +8,8 @@ import { produce } from "./produce.ts";
 
 /** At once where the answer is at hand. */
 export function cached(exchange: Exchange, route: Route): Response | Promise<Response> {
-  if (route.answering !== "models") return lookedUp(exchange, route);
-  const { edge, region, waitUntil, startedMs } = exchange;
-  const late = edge.freshen(region, waitUntil, startedMs);
-  if (late !== null) return late.then(() => models(exchange) ?? lookedUp(exchange, route));
-  return models(exchange) ?? lookedUp(exchange, route);
+  const known = route.answering === "models" ? models(exchange) : null;
+  return known ?? lookedUp(exchange, route);
 }
 
 async function lookedUp(exchange: Exchange, route: Route): Promise<Response> {

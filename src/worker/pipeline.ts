@@ -57,6 +57,13 @@ function answered(exchange: Exchange): Response | Promise<Response> {
 }
 
 function taken(exchange: Exchange): Response | Promise<Response> {
+  const { edge, region, waitUntil, startedMs } = exchange;
+  // What operators have changed counts for all that follows: who may be here, what is a route, what may come from the cache.
+  const late = edge.freshen(region, waitUntil, startedMs);
+  return late === null ? onItsWay(exchange) : late.then(() => onItsWay(exchange));
+}
+
+function onItsWay(exchange: Exchange): Response | Promise<Response> {
   if (isPreflight(exchange.request)) return preflighted(exchange);
   const front = routed(exchange);
   if (front.kind === "answered") return toItsEnd(exchange, front.response);
