@@ -1,4 +1,5 @@
 /** Exports and wiring; no decisions. The one file of this room that names the objects' classes. */
+import { edgeOf } from "./edge.ts";
 import { registryOf } from "./env.ts";
 import type { Env } from "./env.ts";
 import { sweepLogs } from "./log/retention.ts";
@@ -15,6 +16,8 @@ export default {
 
   async scheduled(_controller: ScheduledController, env: Env, ctx: ExecutionContext): Promise<void> {
     ctx.waitUntil(sweepLogs(env, (work) => ctx.waitUntil(work)));
-    await registryOf(env, null).wake();
+    const reading = edgeOf(env);
+    // A new deployment's first call may be this one, and where it is made the registry stays.
+    await registryOf(env, reading.ok ? reading.edge.config.LOCATION.registry : null).wake();
   },
 } satisfies ExportedHandler<Env>;
