@@ -40,6 +40,10 @@ const reportLostMs = 5000;
 const reportPauseMs = 1000;
 /** After a refresh that did not come in time, requests don't wait for another one for so long. */
 const impatientMs = 1000;
+/** With the registry and KV both silent the configuration's table serves; a read takes tens of milliseconds. */
+const kvPatienceMs = 500;
+/** A KV that failed or has nothing yet is asked again, since the registry may stay away for long. */
+const kvPauseMs = 10_000;
 /** Failures that make a suspect are told at once, at most so often in a second. */
 const urgentPerSecond = 10;
 
@@ -68,7 +72,7 @@ export class Edge {
   #flushDueMs: number | null = null;
   #urgent: { second: number; told: number } = { second: 0, told: 0 };
   #patientAgainMs = 0;
-  #kvAsked = false;
+  #kvAgainMs = 0;
   secretHeaders: Readonly<Record<string, Readonly<Record<string, string>>>>;
 
   constructor(env: Env, config: Config, apiKeys: ApiKeyGate | null) {
@@ -106,7 +110,7 @@ export class Edge {
 
   /** `own`: a report that this request has begun; null: another's is under way. */
   async #patientFor(own: Promise<void> | null, maxAgeMs: number): Promise<void> {
-    await (own === null ? this.#others() : inTime(own));
+    await (own === null ? this.#others() : inTime(own, refreshPatienceMs));
     // A registry that just kept somebody waiting in vain would keep the next one waiting as well.
     if (this.table.ageMs(Date.now()) >= maxAgeMs) this.#patientAgainMs = Date.now() + impatientMs;
     if (this.table.ageMs(Date.now()) >= serveStaleMs) await this.#startFromKv();
@@ -125,16 +129,22 @@ export class Edge {
     }
   }
 
-  /** KV holds the last good table for an edge that can't reach the registry. Asked once. */
+  /** KV holds the last good table for an edge that can't reach the registry. It is asked until it has answered, and never waited for long. */
   async #startFromKv(): Promise<void> {
-    if (this.#kvAsked || this.env.CACHE === undefined) return;
-    this.#kvAsked = true;
+    const { CACHE } = this.env;
+    const nowMs = Date.now();
+    if (CACHE === undefined || this.table.source !== "configuration" || nowMs < this.#kvAgainMs) return;
+    this.#kvAgainMs = nowMs + kvPauseMs;
     try {
-      const published = await this.env.CACHE.get<PublishedFleet>(publishedKey, "json");
-      if (published !== null && this.table.source === "configuration") this.#adopt(published.table, "kv", 1, {});
+      await inTime(this.#readKv(CACHE), kvPatienceMs);
     } catch (error) {
-      console.warn(JSON.stringify({ level: "warn", event: "kv_unavailable", message: String(error) }));
+      this.warnOncePerMinute("kv_unavailable", error);
     }
+  }
+
+  async #readKv(namespace: KVNamespace): Promise<void> {
+    const published = await namespace.get<PublishedFleet>(publishedKey, "json");
+    if (published !== null && this.table.source === "configuration") this.#adopt(published.table, "kv", 1, {});
   }
 
   /**
@@ -229,13 +239,16 @@ export class Edge {
   }
 }
 
-async function inTime(work: Promise<void>): Promise<void> {
+async function inTime(work: Promise<void>, patienceMs: number): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | null = null;
   const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, refreshPatienceMs);
+    timer = setTimeout(resolve, patienceMs);
   });
-  await Promise.race([work, late]);
-  clearTimeout(timer);
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function headersByName(config: Config): Record<string, Readonly<Record<string, string>>> {

@@ -14,6 +14,7 @@ beforeEach(() => {
 
 afterEach(async () => {
   vi.restoreAllMocks();
+  vi.useRealTimers();
   await reset();
 });
 
@@ -34,6 +35,53 @@ test("an edge that starts while the registry can't be reached works by what the 
   }
   const limited = await ask(at, "/ping", { token: null });
   expect(limited.headers.get("ratelimit-policy")).toContain("q=7");
+});
+
+/** A KV of which each read is answered in its turn. */
+function kvThat(...answers: readonly (() => Promise<unknown>)[]): {
+  get: () => Promise<unknown>;
+  readonly asked: number;
+} {
+  let asked = 0;
+  return {
+    get: () => answers[Math.min(asked++, answers.length - 1)]?.() ?? Promise.resolve(null),
+    get asked() {
+      return asked;
+    },
+  };
+}
+
+const hangs = (): Promise<never> => new Promise(() => undefined);
+
+test("an edge that can reach neither the registry nor KV serves by its configuration, and waits for neither", async () => {
+  const at = environment({ BACKEND_REGISTRY: broken(), CACHE: kvThat(hangs) });
+  const began = performance.now();
+  expect((await ask(at, "/ping", { token: null })).status).toBe(200);
+  expect(performance.now() - began).toBeLessThan(2000);
+});
+
+test("a KV that failed is asked again, once in a while", async () => {
+  const fails = (): Promise<never> => Promise.reject(new Error("KV is down for the test"));
+  await registry().changeBackend({ kind: "state", name: "a", state: "draining" }, by);
+  const namespace = bindings.BACKEND_REGISTRY;
+  await runDurableObjectAlarm(namespace.get(namespace.idFromName(registryName)));
+  const fleet = await vi.waitFor(async () => {
+    const found = await bindings.CACHE?.get<PublishedFleet>(publishedKey, "json");
+    if (found === null || found === undefined) throw new Error("nothing is published yet");
+    return found;
+  });
+  const kv = kvThat(fails, () => Promise.resolve(fleet));
+  const at = environment({ BACKEND_REGISTRY: broken(), CACHE: kv });
+  const pinged = async (): Promise<string | null> =>
+    (await ask(at, "/ping", { token: null })).headers.get("x-jimeng-edge-backend");
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
+  await pinged();
+  await pinged();
+  expect(kv.asked).toBe(1);
+  vi.setSystemTime(Date.now() + 11_000);
+  const seen = new Set<string | null>();
+  for (let sent = 0; sent < 3; sent += 1) seen.add(await pinged());
+  expect([kv.asked, [...seen].sort()]).toEqual([2, ["b", "c"]]);
 });
 
 test("what is published holds no secret", async () => {
