@@ -29,6 +29,8 @@ export interface EventStream {
   readonly body: ReadableStream<Uint8Array>;
   /** Resolves at the end, however it came; never rejects. */
   readonly ended: Promise<{ readonly outcome: Outcome; readonly bytes: number }>;
+  /** Resolves when the client has left before that; a paid stream is followed on. */
+  readonly left: Promise<void>;
 }
 
 export interface StreamEnds {
@@ -40,17 +42,22 @@ export interface StreamEnds {
 
 export function passEvents(source: ReadableStream<Uint8Array>, limits: StreamLimits, ends: StreamEnds): EventStream {
   const outlet = new Outlet();
-  return { body: outlet.body, ended: pump(byteSource(source), outlet, limits, ends) };
+  return { body: outlet.body, ended: pump(byteSource(source), outlet, limits, ends), left: outlet.left };
 }
 
 /** The client's end: takes bytes no faster than they are read, and knows when nobody reads any more. The runtime itself passes them on. */
 class Outlet {
   readonly body: ReadableStream<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly left: Promise<void>;
   gone = false;
   #waiting = 0;
+  #tellLeft: () => void = () => undefined;
 
   constructor() {
+    this.left = new Promise((resolve) => {
+      this.#tellLeft = resolve;
+    });
     const pipe = new IdentityTransformStream();
     this.body = pipe.readable;
     this.#writer = pipe.writable.getWriter();
@@ -64,7 +71,9 @@ class Outlet {
 
   /** Nobody reads any more: what is written from here on is dropped. */
   #left(): void {
+    if (this.gone) return;
     this.gone = true;
+    this.#tellLeft();
   }
 
   /** Settles when the bytes have been taken, and may then be overwritten. Never rejects. */
@@ -85,7 +94,7 @@ class Outlet {
 
   /** Ends the connection without an end: whoever reads as late as now must not take it for one. */
   break(): void {
-    this.#left();
+    this.gone = true;
     this.#writer.abort(new Error("the stream has gone on for too long")).catch(() => undefined);
   }
 }

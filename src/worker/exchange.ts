@@ -1,7 +1,7 @@
 /** One request on its way through: what was asked, by whom, and what is known of its answer so far. */
 import type { Client } from "./client.ts";
 import type { Edge, WaitUntil } from "./edge.ts";
-import type { OutcomeKind } from "../shared/outcome.ts";
+import type { Outcome, OutcomeKind } from "../shared/outcome.ts";
 import type { Route } from "../shared/route.ts";
 
 export interface Exchange {
@@ -34,6 +34,8 @@ export interface Exchange {
   cacheStatus: string | null;
   outcome: OutcomeKind | "rejected" | "own";
   reason: string | null;
+  /** How a stream ended, once it has; null where the answer's headers say all there is to know. */
+  ending: Promise<Outcome> | null;
 }
 
 export interface Target {
@@ -93,5 +95,6 @@ export function begin(request: Request, edge: Edge, ctx: ExecutionContext): Exch
     cacheStatus: null,
     outcome: "own",
     reason: null,
+    ending: null,
   };
 }

@@ -1,5 +1,6 @@
 /** From a backend's answer to the client's. */
 import { errorOfStatus, normalizeError } from "../shared/jimeng/normalize.ts";
+import { aborted } from "../shared/outcome.ts";
 import type { Outcome } from "../shared/outcome.ts";
 import type { Answer } from "./attempt.ts";
 import { followedBy } from "./body.ts";
@@ -114,9 +115,14 @@ function streamed(
     stop: () => cutoff.end("client_left"),
     isLost: () => cutoff.reason === "backend_lost",
   });
-  const conclude = ({ outcome, bytes }: { outcome: Outcome; bytes: number }): void =>
+  const conclude = ({ outcome, bytes }: { outcome: Outcome; bytes: number }): Outcome => {
     forwarded.conclude?.(outcome, bytes);
-  exchange.waitUntil(events.ended.then(conclude));
+    return outcome;
+  };
+  const concluded = events.ended.then(conclude);
+  exchange.waitUntil(concluded);
+  // What follows a client that has left may be ended by the runtime without a word.
+  exchange.ending = Promise.race([concluded, events.left.then(() => aborted)]);
   headers.delete("content-length");
   headers.set("cache-control", headers.get("cache-control") ?? "no-cache");
   return new Response(events.body, { status, headers });

@@ -166,6 +166,20 @@ describe("what is seen", () => {
   });
 });
 
+describe("a stream in the log", () => {
+  test("whose client leaves in the middle is there as one that was left", async () => {
+    const system = await start({ backends: [{ name: "one", demo: { imageMs: 2000 } }] });
+    const leaving = new AbortController();
+    const body = { model: "jimeng-4.5", stream: true, messages: [{ role: "user", content: "a cat" }] };
+    const answer = await system.post("/v1/chat/completions", body, {}, leaving.signal);
+    await answer.body?.getReader().read();
+    leaving.abort();
+    const logs = async (): Promise<unknown> =>
+      (await jsonOf<{ logs: unknown[] }>(system.operate("/api/logs?path=/v1/chat"))).logs;
+    await expect.poll(logs, { timeout: 10_000 }).toMatchObject([{ status: 200, outcome: "aborted", attempts: 1 }]);
+  });
+});
+
 describe("what is changed", () => {
   test("works across the edge within 3 s, fails no request, and is in the ledger with its operator", async () => {
     const system = await start({ backends: [{ name: "one" }, { name: "two" }, { name: "three" }] });

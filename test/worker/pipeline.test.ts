@@ -568,6 +568,49 @@ describe("the log line", () => {
   });
 });
 
+describe("errors are in the log whatever share of the successes is", () => {
+  const LOG = { sample: 0 };
+  const chat = { ...generation, body: '{"model":"jimeng","stream":true,"messages":[]}' };
+  const events = (text: string): Response => new Response(text, { headers: { "content-type": "text/event-stream" } });
+  const inForm = { code: -2000, message: "request params invalid", data: null };
+  const whole = 'data: {"choices":[]}\n\ndata: [DONE]\n\n';
+
+  test.each([
+    ["a success", "/ping", {}, () => new Response("pong"), {}, []],
+    ["a stream that ends as it should", "/v1/chat/completions", chat, () => events(whole), {}, []],
+    ["a refusal of ours", "/nowhere", {}, () => new Response("pong"), {}, [[404, "rejected"]]],
+    [
+      "an error under status 200, left as the backend gave it",
+      "/v1/images/generations",
+      generation,
+      () => json(inForm),
+      { RESPONSE: { normalizeErrors: false } },
+      [[200, "client_fault"]],
+    ],
+    [
+      "a stream that breaks off after its status",
+      "/v1/chat/completions",
+      chat,
+      () => events('data: {"choices":[]}\n\n'),
+      {},
+      [[200, "backend_fault"]],
+    ],
+  ] as const)("%s", async (_, path, init, given, config, lines) => {
+    answer = given;
+    const response = await ask(path, init, configured({ RATE_LIMIT: { enabled: false }, LOG, ...config }));
+    await response.text();
+    expect(logged.map(({ status, outcome }) => [status, outcome])).toEqual(lines);
+  });
+
+  test("and a stream's line says how it ended", async () => {
+    answer = () => events('data: {"choices":[]}\n\n');
+    await ask("/v1/chat/completions", chat);
+    expect(logged).toHaveLength(1);
+    expect(logged[0]).toMatchObject({ status: 200, outcome: "backend_fault", attempts: 1 });
+    expect(logged[0]?.reason).not.toBe("ok");
+  });
+});
+
 describe("the log line of a request that reaches nobody", () => {
   const from = { headers: { "cf-connecting-ip": "198.51.100.44" } };
   const options = { ...from, method: "OPTIONS" };

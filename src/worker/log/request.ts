@@ -9,13 +9,23 @@ import { loggedUrl } from "./url.ts";
 /** A user agent longer than this is cut: it is the client's to choose. */
 const userAgentLength = 200;
 
+/** A stream's line is written at its end: only then is it known whether it failed. */
 export function logged(exchange: Exchange, response: Response): void {
-  const { edge } = exchange;
-  const failed = response.status >= 400;
-  const { sample } = edge.config.LOG;
-  if (!failed && sample < 1 && Math.random() >= sample) return;
   const entry = entryOf(exchange, response);
-  for (const sink of edge.sinks) if (isWanted(sink, edge.config)) sink.write(entry, exchange.waitUntil);
+  if (exchange.ending === null) return written(exchange, entry);
+  const ended = exchange.ending.then(({ kind, reason }) => written(exchange, { ...entry, outcome: kind, reason }));
+  exchange.waitUntil(ended.catch((error: unknown) => exchange.edge.warnOncePerMinute("log_line_lost", error)));
+}
+
+function written({ edge, waitUntil }: Exchange, entry: LogEntry): void {
+  const { sample } = edge.config.LOG;
+  if (!isError(entry) && sample < 1 && Math.random() >= sample) return;
+  for (const sink of edge.sinks) if (isWanted(sink, edge.config)) sink.write(entry, waitUntil);
+}
+
+/** By outcome, too: an error may come under status 200, in a dialect's own form or after a stream has begun. */
+function isError({ status, outcome }: LogEntry): boolean {
+  return status >= 400 || !["success", "own", "aborted"].includes(outcome);
 }
 
 function entryOf(exchange: Exchange, response: Response): LogEntry {
