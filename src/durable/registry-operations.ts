@@ -97,7 +97,7 @@ export class RegistryOperations {
     const { backend } = reading;
     this.#reform(fleet, fleet.config, withAdded(fleet.overlay, backend), nowMs);
     const view = viewOf(fleet, backend.name);
-    this.#tell("backend_added", backend.name, by, nowMs, { after: { url: view.url, weight: view.weight } });
+    this.#tell("backend_added", backend.name, by, nowMs, { before: null, after: described(view) });
     return { kind: "ok", backend: view };
   }
 
@@ -139,10 +139,8 @@ export class RegistryOperations {
     }
     const view = viewOf(fleet, name);
     this.#reform(fleet, fleet.config, without(fleet.overlay, name), nowMs);
-    this.#tell("backend_removed", name, by, nowMs, {
-      before: { url: view.url, weight: view.weight },
-      inFlight: view.inFlight,
-    });
+    const gone = { before: described(view), after: null, inFlight: view.inFlight };
+    this.#tell("backend_removed", name, by, nowMs, gone);
     return { kind: "ok", backend: view };
   }
 
@@ -262,6 +260,11 @@ function viewOf(fleet: Fleet, name: string): BackendView {
   const backend = fleet.backend(name);
   if (backend === null) throw new Error("a backend left between its change and its view");
   return backendView(fleet, backend);
+}
+
+/** What it takes to add it again. */
+function described({ url, weight, priority, region, maxInFlight, dialect, healthPath }: BackendView): unknown {
+  return { url, weight, priority, region, maxInFlight, dialect, healthPath };
 }
 
 function patchable(fleet: Fleet, name: string): Record<string, unknown> {

@@ -39,6 +39,17 @@ function clientTold(exchange: Exchange, reply: ClientReply, routeClass: (typeof 
   return told({ client: reply.clientKey, count, remaining, limit: { requests, window, blockDuration }, block });
 }
 
+/** What an act is about to change, for the ledger. */
+async function standing(exchange: Exchange, key: string): Promise<unknown> {
+  const { env, clients } = exchange.edge;
+  const reply = await limiterAsked(exchange, () => inspectClient(env.RATE_LIMITER, clients.rules, key, null));
+  return reply.kind === "client" ? { block: shownBlock(reply.state) } : null;
+}
+
+function shownBlock({ block }: ClientState): unknown {
+  return block === null ? null : { untilMs: block.untilMs, reason: block.reason, byHand: block.byHand };
+}
+
 export const clientRoutes: readonly OperatorRoute[] = [
   define({
     method: "GET",
@@ -75,10 +86,11 @@ export const clientRoutes: readonly OperatorRoute[] = [
       const { client, seconds, reason: why = "blocked by an operator" } = body;
       const { RATE_LIMITER } = exchange.edge.env;
       if (parseClientKey(client) === null) return invalidKey("client");
+      const before = await standing(exchange, client);
       const reply = await limiterAsked(exchange, () => blockClient(RATE_LIMITER, client, seconds, why));
       if (reply.kind === "client") {
-        const act = { subject: reply.clientKey, detail: { seconds, reason: why } };
-        await record({ exchange, by }, { kind: "client_blocked", ...act });
+        const detail = { before, after: { block: shownBlock(reply.state) } };
+        await record({ exchange, by }, { kind: "client_blocked", subject: reply.clientKey, detail });
       }
       return clientTold(exchange, reply, null);
     },
@@ -97,11 +109,13 @@ export const clientRoutes: readonly OperatorRoute[] = [
     failures: ["not_found", "operations_unavailable"],
     async run({ exchange, by, path: { key } }) {
       const { env, admitContext } = exchange.edge;
+      const before = await standing(exchange, key);
       const reply = await limiterAsked(exchange, () => resetClient(env.RATE_LIMITER, admitContext.memory, key));
       if (reply.kind === "invalid_key") return invalidKey("key");
       const { clientKey: client } = reply;
       if (reply.kind === "nothing_to_reset") return failed({ code: "not_found", message: nothingKnown(client) });
-      await record({ exchange, by }, { kind: "client_unblocked", subject: client, detail: {} });
+      const detail = { before, after: { block: null } };
+      await record({ exchange, by }, { kind: "client_unblocked", subject: client, detail });
       return told({ client, lifted: true });
     },
   }),

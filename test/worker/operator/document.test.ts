@@ -6,6 +6,7 @@ import { operatorRoutes } from "../../../src/worker/operator/routes.ts";
 import { columns } from "../../../src/worker/log/d1.ts";
 import { ask, bindings, broken, environment, json, migrate, tokens } from "./fixture.ts";
 import type { Asking } from "./fixture.ts";
+import { acts } from "./fleet-state.ts";
 import { operationsOf } from "./generated.ts";
 import type { Operation } from "./generated.ts";
 import { violations } from "./json-schema.ts";
@@ -179,5 +180,48 @@ describe("/openapi.json", () => {
       told.push(status);
     }
     expect(told.length).toBeGreaterThan(4);
+  });
+});
+
+describe("the ledger", () => {
+  const setOverride = (at: Env): Promise<unknown> =>
+    ask(at, "/api/config/overrides", { method: "PUT", body: overridden });
+  /** What must stand for the right request to change it. */
+  const standing: Readonly<Record<string, (at: Env) => Promise<unknown>>> = {
+    "POST /api/backends/{name}/resume": (at) => ask(at, "/api/backends/a/drain", { method: "POST" }),
+    "DELETE /api/blocks/{key}": (at) =>
+      ask(at, "/api/blocks", { method: "POST", body: { client: "203.0.113.9", seconds: 60 } }),
+    "DELETE /api/config/overrides": setOverride,
+    "DELETE /api/config/overrides/{path}": setOverride,
+  };
+  /** They change nothing that has a value before and after. */
+  const asked = ["POST /api/backends/{name}/probe", "POST /api/cache/purge"];
+  const changes = operatorRoutes
+    .filter(({ role }) => role === "operator")
+    .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`);
+
+  test.each(changes)("%s is in it: who, from where, what, before and after", async (key) => {
+    const at = environment();
+    const operation = operationsOf(await documentOf()).find((known) => keyOf(known) === key) as Operation;
+    await (standing[key] ?? right[key]?.before)?.(at);
+    const { path, asking } = rightRequest(operation);
+    // The ledger hears of it after the answer.
+    const earlier = await vi.waitFor(async () => {
+      const told = (await acts()).length;
+      expect(told).toBe((standing[key] ?? right[key]?.before) === undefined ? 0 : 1);
+      return told;
+    });
+    expect((await ask(at, path, { ...asking, address: "198.51.100.42" })).status).toBeLessThan(300);
+    const act = await vi.waitFor(async () => {
+      const all = await acts();
+      expect(all.length).toBe(earlier + 1);
+      return all[0];
+    });
+    expect(act).toMatchObject({ actor: "alice", detail: { from: "198.51.100.42" } });
+    expect(act?.subject).not.toBe("");
+    if (asked.includes(key)) return;
+    expect(act?.detail).toHaveProperty("before");
+    expect(act?.detail).toHaveProperty("after");
+    expect(act?.detail["before"]).not.toEqual(act?.detail["after"]);
   });
 });
