@@ -63,8 +63,9 @@ export function failed(failure: Failure): Told {
   return { kind: "failure", failure };
 }
 
-/** What any of them may answer instead: the refusals of authentication, and of input. */
+/** What any of them may answer instead: nothing works under a broken configuration; the refusals of authentication, and of input. */
 export const commonFailures = [
+  "configuration_invalid",
   "invalid_input",
   "operator_unauthorized",
   "operators_api_disabled",
