@@ -55,15 +55,19 @@ function forbidden(exchange: Exchange, identity: Identity & { kind: "known" }, n
   if (identity.role === null) return notYours("You belong to none of the groups that ACCESS gives a role.");
   if (needed === "operator" && identity.role !== "operator")
     return notYours("This changes something and takes the role operator; yours is viewer.");
-  if (needed === "operator" && identity.by === "access" && isForeignPage(exchange))
-    return notYours("A page of another site can't change anything here in your name.");
+  if (identity.by === "access" && isForeignPage(exchange, needed))
+    return notYours("A page of another site can't ask for anything here in your name.");
   return null;
 }
 
-/** Access knows a browser by its cookie, which the browser sends along whichever page asks. https://www.w3.org/TR/fetch-metadata/ */
-function isForeignPage({ request, protocol, host }: Exchange): boolean {
+/**
+ * Access knows a browser by its cookie, which the browser sends along whichever page asks; a client's page that CORS lets in
+ * with credentials would read what it is told. A link may be followed from anywhere. https://www.w3.org/TR/fetch-metadata/
+ */
+function isForeignPage({ request, protocol, host }: Exchange, needed: OperatorRole): boolean {
   const site = request.headers.get("sec-fetch-site");
-  if (site !== null && site !== "same-origin" && site !== "none") return true;
+  const isLink = needed === "viewer" && request.headers.get("sec-fetch-mode") === "navigate";
+  if (site !== null && site !== "same-origin" && site !== "none" && !isLink) return true;
   const origin = request.headers.get("origin");
   return origin !== null && origin !== `${protocol}://${host}`;
 }

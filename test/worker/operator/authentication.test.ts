@@ -143,8 +143,8 @@ describe("every route of the document", () => {
     { what: "with an assertion that is noise", status: 401, code: "operator_unauthorized", who: () => true, show: async () => ({ headers: { "cf-access-jwt-assertion": "a.b.c" } }) },
     { what: "on a change with a reader's assertion", status: 403, code: "operator_forbidden", who: changes, show: async () => ({ headers: { "cf-access-jwt-assertion": await assertion({ claims: { groups: ["readers"] } }) } }) },
     { what: "with an assertion of somebody in no group", status: 403, code: "operator_forbidden", who: () => true, show: async () => ({ headers: { "cf-access-jwt-assertion": await assertion({ claims: { groups: ["guests"] } }) } }) },
-    { what: "on a change asked by a page of another site, in the name of an operator", status: 403, code: "operator_forbidden", who: changes, show: async () => ({ headers: { "cf-access-jwt-assertion": await assertion(), "sec-fetch-site": "cross-site" } }) },
-    { what: "on a change from another origin, in the name of an operator", status: 403, code: "operator_forbidden", who: changes, show: async () => ({ headers: { "cf-access-jwt-assertion": await assertion(), origin: "https://evil.example" } }) },
+    { what: "asked by a page of another site, in the name of an operator", status: 403, code: "operator_forbidden", who: () => true, show: async () => ({ headers: { "cf-access-jwt-assertion": await assertion(), "sec-fetch-site": "cross-site" } }) },
+    { what: "asked from another origin, in the name of an operator", status: 403, code: "operator_forbidden", who: () => true, show: async () => ({ headers: { "cf-access-jwt-assertion": await assertion(), origin: "https://evil.example" } }) },
   ]; // prettier-ignore
 
   test.each(refusals)(
@@ -249,6 +249,14 @@ describe("who is let in", () => {
     expect((await ask(at, "/api/backends/a/drain", { method: "POST", token: null, headers: stranger })).status).toBe(
       403,
     );
+  });
+
+  test("whoever follows a link from another site, to read and not to change", async () => {
+    const at = environment({ ACCESS: access });
+    const link = { "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate" };
+    const headers = { "cf-access-jwt-assertion": await assertion(), ...link };
+    expect((await ask(at, "/api/backends", { token: null, headers })).status).toBe(200);
+    expect((await ask(at, "/api/backends/a/drain", { method: "POST", token: null, headers })).status).toBe(403);
   });
 
   test("fetches the keys of Access once, and not for every assertion with an unknown key", async () => {

@@ -188,18 +188,21 @@ describe("/openapi.json", () => {
   });
 });
 
-test.each(Object.keys(right))("%s says in its document what it answers while the configuration is broken", async (key) => {
-  const document = await documentOf();
-  const operation = operationsOf(document).find((known) => keyOf(known) === key) as Operation;
-  const { path, asking } = rightRequest(operation);
-  const answer = await ask(environment(misread), path, asking);
-  const described = operation.responses[String(answer.status)];
-  const value = await json(answer);
-  const { code } = value["error"] as { code: string };
-  expect(described?.description.split(", "), `${answer.status} ${code}`).toContain(code);
-  const schema = (described?.content["application/json"] as { schema: Schema } | undefined)?.schema ?? {};
-  expect(violations(schema, value, document)).toEqual([]);
-});
+test.each(Object.keys(right))(
+  "%s says in its document what it answers while the configuration is broken",
+  async (key) => {
+    const document = await documentOf();
+    const operation = operationsOf(document).find((known) => keyOf(known) === key) as Operation;
+    const { path, asking } = rightRequest(operation);
+    const answer = await ask(environment(misread), path, asking);
+    const described = operation.responses[String(answer.status)];
+    const value = await json(answer);
+    const { code } = value["error"] as { code: string };
+    expect(described?.description.split(", "), `${answer.status} ${code}`).toContain(code);
+    const schema = (described?.content["application/json"] as { schema: Schema } | undefined)?.schema ?? {};
+    expect(violations(schema, value, document)).toEqual([]);
+  },
+);
 
 describe("the ledger", () => {
   const setOverride = (at: Env): Promise<unknown> =>
