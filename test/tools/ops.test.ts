@@ -104,6 +104,12 @@ describe("the dashboard and the alert rules", () => {
     expect(expr.split("(").length, "brackets match").toBe(expr.split(")").length);
   });
 
+  test("a server or a tier that an operator has taken out pages nobody", () => {
+    const rules = Object.fromEntries(ruleQueries(file("alerts.yml")));
+    for (const name of ["JimengBackendDown", "JimengTierDown"])
+      expect(rules[name], name).toContain('and on (backend) jimeng_edge_backend_operator_state{state="active"} == 1');
+  });
+
   test("a counter is only looked at through rate() or increase()", () => {
     for (const { expr } of queries) {
       for (const { metric } of uses(expr)) {
