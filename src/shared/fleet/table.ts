@@ -39,6 +39,7 @@ export function substanceOf(backends: readonly TableBackend[], overridesVersion:
     backend.name,
     backend.url,
     backend.priority,
+    backend.region,
     backend.weight,
     backend.maxInFlight,
     backend.operatorState,

@@ -427,10 +427,18 @@ describe("the table", () => {
     const loaded = fleet.table(start + 1000);
     expect(loaded.backends.some(({ inFlight }) => inFlight === 1)).toBe(true);
     expect(substanceOf(loaded.backends, 0)).toBe(before);
-    const patched = withPatch(fleet.overlay, fleet.backend("a")!.config, { weight: 9 });
-    fleet.reform(fleet.config, patched, fleet.overrides, start + 2000);
-    expect(substanceOf(fleet.table(start + 2000).backends, 0)).not.toBe(before);
   });
+
+  test.each([{ weight: 9 }, { priority: 9 }, { region: "asia" }, { maxInFlight: 9 }])(
+    "with %o changed by an operator is of another substance",
+    (values) => {
+      const fleet = fleetOf();
+      const before = substanceOf(fleet.table(start).backends, 0);
+      const patched = withPatch(fleet.overlay, fleet.backend("a")!.config, values);
+      fleet.reform(fleet.config, patched, fleet.overrides, start + 2000);
+      expect(substanceOf(fleet.table(start + 2000).backends, 0)).not.toBe(before);
+    },
+  );
 
   test("is the same object while nothing has changed, and a new version at once when its substance has", () => {
     const fleet = fleetOf();
