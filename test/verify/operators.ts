@@ -2,7 +2,8 @@
 import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as fc from "fast-check";
-import { adminToken, startSystem, type EdgeSystem } from "../e2e/edge.ts";
+import { adminToken, startSystem, TestBackend, type EdgeSystem } from "../e2e/edge.ts";
+import { Isolates, type IsolateOptions } from "../e2e/isolates.ts";
 import { WebhookReceiver } from "../e2e/webhook-receiver.ts";
 import type { Verification, VerificationReport } from "../verification.ts";
 import { clientKeys, operationsOf, requestsTo, targetOf, type Operation } from "../worker/operator/generated.ts";
@@ -19,31 +20,30 @@ interface Answered {
   readonly tookMs: number;
 }
 
-/** Requests at a steady rate, whatever the answers do, until it is ended. */
+/** Requests at a steady rate, to each isolate in turn, whatever the answers do, until it is ended. */
 class Load {
   readonly answered: Answered[] = [];
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 100 });
-  readonly #url: string;
   readonly #timer: NodeJS.Timeout;
   #open = 0;
 
-  constructor(system: EdgeSystem, address: string) {
-    this.#url = system.url;
+  constructor(urls: readonly string[], address: string) {
     const began = performance.now();
     let sent = 0;
     this.#timer = setInterval(() => {
-      for (const due = ((performance.now() - began) / 1000) * rate; sent < due; sent += 1) this.#send(address);
+      for (const due = ((performance.now() - began) / 1000) * rate; sent < due; sent += 1)
+        this.#send(urls[sent % urls.length] ?? "", address);
     }, 5);
   }
 
-  #send(address: string): void {
+  #send(url: string, address: string): void {
     const began = performance.now();
     this.#open += 1;
     const done = (status: number, backend: string): void => {
       this.#open -= 1;
       this.answered.push({ status, backend, atMs: Date.now(), tookMs: performance.now() - began });
     };
-    const sending = request(`${this.#url}/ping`, { agent: this.#agent, headers: { "cf-connecting-ip": address } });
+    const sending = request(`${url}/ping`, { agent: this.#agent, headers: { "cf-connecting-ip": address } });
     sending.on("response", (answer) => {
       const backend = String(answer.headers["x-jimeng-edge-backend"] ?? "");
       answer.resume().on("end", () => done(answer.statusCode ?? 0, backend));
@@ -76,13 +76,41 @@ function checkNoneFailed(report: VerificationReport, claim: string, answered: re
   report.check(claim, failed.length === 0, `${answered.length} requests, ${failed.length} failed`);
 }
 
+function checkWithinNoise(
+  report: VerificationReport,
+  claim: string,
+  calm: readonly Answered[],
+  troubled: readonly Answered[],
+): void {
+  const [usual, now] = [p99(calm), p99(troubled)];
+  const within = now <= Math.max(1.5 * usual, usual + 20);
+  report.check(claim, within, `${ms(usual)} there, ${ms(now)} here`);
+}
+
 // ── Changes under load ───────────────────────────────────────────────────────────────────────────
 
+/** The first hears of a change from the operator, the others from the registry alone. */
+const isolates = 3;
+
+interface Fleet {
+  readonly edge: Isolates;
+  stop(): Promise<void>;
+}
+
+async function startFleet(names: readonly string[], options: IsolateOptions): Promise<Fleet> {
+  const backends = await Promise.all(names.map((name) => TestBackend.start({ name })));
+  const edge = await Isolates.start(backends, options);
+  const stop = async (): Promise<void> => {
+    await edge.stop();
+    await Promise.all(backends.map((backend) => backend.kill()));
+  };
+  return { edge, stop };
+}
+
 async function changesUnderLoad(report: VerificationReport): Promise<void> {
-  const system = await startSystem({ backends: [{ name: "one" }, { name: "two" }, { name: "three" }] });
+  const { edge, stop } = await startFleet(["one", "two", "three"], { isolates });
   try {
-    await system.get("/health");
-    const load = new Load(system, "203.0.113.1");
+    const load = new Load(edge.urls, "203.0.113.1");
     await sleep(3000);
     const change = async (
       claim: string,
@@ -90,20 +118,20 @@ async function changesUnderLoad(report: VerificationReport): Promise<void> {
       init: { method: string; body?: unknown },
       gone: string,
     ): Promise<void> => {
-      const answer = await system.operate(path, init);
+      const answer = await edge.operate(path, init);
       const sinceMs = Date.now();
       await sleep(5000);
       const lastMs = load.lastAfter(sinceMs, ({ backend }) => backend === gone);
       report.check(
-        `${claim} works within 3 s under ${rate} rps`,
+        `${claim} works in ${isolates} isolates within 3 s under ${rate} rps`,
         answer.ok && lastMs <= changesWithinMs,
         `last request after ${ms(lastMs)}`,
       );
     };
     await change("a drain", "/api/backends/one/drain", { method: "POST" }, "one");
     await change("a weight of 0", "/api/backends/two", { method: "PATCH", body: { weight: 0 } }, "two");
-    await system.operate("/api/backends/one/resume", { method: "POST" });
-    await system.operate("/api/backends/two", { method: "PATCH", body: { weight: 1 } });
+    await edge.operate("/api/backends/one/resume", { method: "POST" });
+    await edge.operate("/api/backends/two", { method: "PATCH", body: { weight: 1 } });
     const resumedMs = Date.now();
     await sleep(4000);
     for (const name of ["one", "two"]) {
@@ -114,41 +142,98 @@ async function changesUnderLoad(report: VerificationReport): Promise<void> {
     await load.end();
     checkNoneFailed(report, "no request fails while servers are drained, weighed and resumed", load.answered);
   } finally {
-    await system.stop();
+    await stop();
   }
 }
 
 async function resetUnderLoad(report: VerificationReport): Promise<void> {
   const config = { RATE_LIMIT: { requests: 10, window: 60, blockDuration: 300 } };
-  const system = await startSystem({ backends: [{ name: "one" }, { name: "two" }], config });
+  const { edge, stop } = await startFleet(["one", "two"], { isolates, config });
   const client = "203.0.113.2";
   try {
-    await system.get("/health");
-    const load = new Load(system, client);
+    const load = new Load(edge.urls, client);
     await sleep(3000);
-    const blockedMs = load.answered.filter(({ status }) => status === 429).length;
-    // A window that stays open: what is reset must not be blocked again at once.
-    await system.operate("/api/config/overrides", {
-      method: "PUT",
-      body: { values: { "RATE_LIMIT.requests": 10_000 } },
-    });
+    const blocked = load.answered.filter(({ status }) => status === 429).length;
+    report.check("a client that asks 200 times a second is blocked", blocked > 0, `${blocked} refusals`);
+    // A window that stays open: what is reset must not be blocked again at once, by isolates that refuse everything so far.
+    const values = { "RATE_LIMIT.requests": 10_000 };
+    await edge.operate("/api/config/overrides", { method: "PUT", body: { values } });
     await sleep(3000);
-    const answer = await system.operate(`/api/blocks/${client}`, { method: "DELETE" });
-    const sinceMs = Date.now();
+    const reset = await edge.operate(`/api/blocks/${client}`, { method: "DELETE" });
+    const resetMs = Date.now();
     await sleep(4000);
-    await load.end();
-    const lastMs = load.lastAfter(sinceMs, ({ status }) => status === 429);
-    report.check("a client that asks 200 times a second is blocked", blockedMs > 0, `${blockedMs} refusals`);
+    const lastMs = load.lastAfter(resetMs, ({ status }) => status === 429);
     report.check(
-      `a reset lets it in within 3 s under ${rate} rps`,
-      answer.ok && lastMs <= changesWithinMs,
+      `a reset lets it in, in ${isolates} isolates, within 3 s under ${rate} rps`,
+      reset.ok && lastMs <= changesWithinMs,
       `last refusal after ${ms(lastMs)}`,
     );
-    const others = load.answered.filter(({ status }) => status !== 200 && status !== 429);
+    await deniedAndBack(report, edge, load, client);
+    await load.end();
+    const others = load.answered.filter(({ status }) => ![200, 403, 429].includes(status));
     report.check("no request fails by it", others.length === 0, `${load.answered.length} requests`);
   } finally {
-    await system.stop();
+    await stop();
   }
+}
+
+/** A mistake that an operator must be able to take back: from then on the isolates see nothing but what they refuse. */
+async function deniedAndBack(report: VerificationReport, edge: Isolates, load: Load, client: string): Promise<void> {
+  const values = { "RATE_LIMIT.deny": [client] };
+  await edge.operate("/api/config/overrides", { method: "PUT", body: { values } });
+  const deniedMs = Date.now();
+  await sleep(4000);
+  const lastServedMs = load.lastAfter(deniedMs, ({ status }) => status === 200);
+  report.check("a denial works within 3 s", lastServedMs <= changesWithinMs, `last answer after ${ms(lastServedMs)}`);
+  const answer = await edge.operate("/api/config/overrides/RATE_LIMIT.deny", { method: "DELETE" });
+  const backMs = Date.now();
+  await sleep(4000);
+  const lastDeniedMs = load.lastAfter(backMs, ({ status }) => status === 403);
+  report.check(
+    "taken back, it ends within 3 s, in isolates that have refused everything since",
+    answer.ok && lastDeniedMs <= changesWithinMs,
+    `last refusal after ${ms(lastDeniedMs)}`,
+  );
+}
+
+// ── The log's homes and KV in trouble ────────────────────────────────────────────────────────────
+
+/** Longer than a minute, so that a second line may come, and no third. */
+const troubledS = 70;
+
+/** Side by side with an edge that is well, so that the machine's own noise meets both. */
+async function bindingsInTrouble(report: VerificationReport, trouble: "fails" | "hangs"): Promise<void> {
+  const names = ["one", "two"];
+  const well = await startFleet(names, { isolates: 1 });
+  const ill = await startFleet(names, { isolates: 1, trouble });
+  try {
+    const [calm, troubled] = [new Load(well.edge.urls, "203.0.113.4"), new Load(ill.edge.urls, "203.0.113.4")];
+    await sleep(troubledS * 1000);
+    await Promise.all([calm.end(), troubled.end()]);
+    const what = `D1, KV and Analytics Engine that ${trouble === "fails" ? "fail" : "hang"}`;
+    checkNoneFailed(report, `${what} fail no request`, troubled.answered);
+    checkWithinNoise(report, `${what} leave the 99th percentile as it is`, calm.answered, troubled.answered);
+    const lines = countEvents(ill.edge.log);
+    const most = Math.ceil(troubledS / 60);
+    for (const event of ["d1_unavailable", "kv_unavailable", "analytics_unavailable"]) {
+      // A write to KV that never ends is under way, and says nothing.
+      const least = event === "kv_unavailable" && trouble === "hangs" ? 0 : 1;
+      const count = lines.get(event) ?? 0;
+      report.check(`${event} is one log line a minute`, count >= least && count <= most, `${count} in ${troubledS} s`);
+    }
+  } finally {
+    await Promise.all([well.stop(), ill.stop()]);
+  }
+}
+
+function countEvents(log: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const line of log) {
+    if (!line.startsWith("{")) continue;
+    const { event } = JSON.parse(line) as { event?: string };
+    if (event !== undefined) counts.set(event, (counts.get(event) ?? 0) + 1);
+  }
+  return counts;
 }
 
 // ── A webhook in trouble ─────────────────────────────────────────────────────────────────────────
@@ -173,7 +258,7 @@ async function webhookInTrouble(report: VerificationReport): Promise<void> {
   const systems = [await startWith(answering), await startWith(silent)] as const;
   try {
     await sleep(5000);
-    const [calm, troubled] = systems.map((system) => new Load(system, "203.0.113.3")) as [Load, Load];
+    const [calm, troubled] = systems.map((system) => new Load([system.url], "203.0.113.3")) as [Load, Load];
     await sleep(15_000);
     await Promise.all([calm.end(), troubled.end()]);
     report.check(
@@ -182,13 +267,8 @@ async function webhookInTrouble(report: VerificationReport): Promise<void> {
       `${silent.received.length} times`,
     );
     checkNoneFailed(report, "a webhook that never answers fails no request", troubled.answered);
-    const [usual, now] = [p99(calm.answered), p99(troubled.answered)];
-    const within = now <= Math.max(1.5 * usual, usual + 20);
-    report.check(
-      "and leaves the 99th percentile within noise of an edge beside it whose webhook answers",
-      within,
-      `${ms(usual)} there, ${ms(now)} here`,
-    );
+    const claim = "and leaves the 99th percentile within noise of an edge beside it whose webhook answers";
+    checkWithinNoise(report, claim, calm.answered, troubled.answered);
   } finally {
     await Promise.all(systems.map((system) => system.stop()));
     await Promise.all([answering.stop(), silent.stop()]);
@@ -305,6 +385,8 @@ export default [
       await changesUnderLoad(report);
       await resetUnderLoad(report);
       await webhookInTrouble(report);
+      await bindingsInTrouble(report, "fails");
+      await bindingsInTrouble(report, "hangs");
     },
   },
   { name: "Operators' API under fire", run: fuzz },

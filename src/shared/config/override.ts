@@ -7,12 +7,12 @@ export type OverrideValues = Readonly<Record<string, unknown>>;
 type Tree = Readonly<Record<string, unknown>>;
 
 /** What belongs to the deployment: who is believed, and where an object lives (which counts only when it is made). */
-const deploymentOnly: Readonly<Record<string, string>> = {
-  RUNTIME: "set with the deployment: it says whom to believe about a client's address",
-  LOCATION: "set with the deployment: it counts only when the object is first made",
-  BACKEND_SERVERS: "changed at /api/backends",
-  BACKENDS: "changed at /api/backends",
-};
+const deploymentOnly: ReadonlyMap<string, string> = new Map([
+  ["RUNTIME", "set with the deployment: it says whom to believe about a client's address"],
+  ["LOCATION", "set with the deployment: it counts only when the object is first made"],
+  ["BACKEND_SERVERS", "changed at /api/backends"],
+  ["BACKENDS", "changed at /api/backends"],
+]);
 
 /** Objects whose keys the operator chooses: what follows them in a path is one key, dots and all. */
 const mappings = ["RATE_LIMIT.clients"];
@@ -50,7 +50,7 @@ export function layOver(settings: Tree, overrides: OverrideValues): LaidOver {
   let laid: Tree = settings;
   for (const [path, value] of Object.entries(overrides)) {
     const keys = resolvePath(path);
-    const reserved = deploymentOnly[path.split(".")[0] ?? ""];
+    const reserved = deploymentOnly.get(path.split(".")[0] ?? "");
     if (reserved !== undefined) faults.push({ field: fieldOf(path), allowed: reserved, received: "an override" });
     else if (keys === null)
       faults.push({ field: fieldOf(path), allowed: unknownSetting(nearestPath(path)), received: "an override" });

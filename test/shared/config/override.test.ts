@@ -71,6 +71,8 @@ describe("an override", () => {
     ["RATE_LIMIT.routes.nothing", {}],
     ["__proto__.polluted", 1],
     ["constructor.prototype", 1],
+    ["constructor", 1],
+    ["toString", 1],
     ["RATE_LIMIT.__proto__", 1],
     ["", 1],
     [".", 1],
@@ -78,8 +80,10 @@ describe("an override", () => {
     ["LOCATION.registry", "weur"],
     ["BACKEND_SERVERS", []],
     ["BACKENDS", []],
-  ])("of %j is refused", (path, value) => {
+  ])("of %j is refused, in words", (path, value) => {
     expect(refusedFields({ [path]: value })).toEqual([path]);
+    const reading = applyOverrides(source, { [path]: value });
+    expect(reading.ok ? [] : reading.faults.map(({ allowed }) => typeof allowed)).toEqual(["string"]);
     expect(({} as Record<string, unknown>)["polluted"]).toBeUndefined();
   });
 

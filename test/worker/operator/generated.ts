@@ -116,6 +116,8 @@ const settings = fc.dictionary(
     "RUNTIME",
     "ALERTS",
     "no.such",
+    "__proto__",
+    "constructor.name",
   ),
   fc.oneof(
     fc.integer({ min: -5, max: 500 }),
