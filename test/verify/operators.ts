@@ -210,7 +210,7 @@ async function bindingsInTrouble(report: VerificationReport, trouble: "fails" | 
     const [calm, troubled] = [new Load(well.edge.urls, "203.0.113.4"), new Load(ill.edge.urls, "203.0.113.4")];
     await sleep(troubledS * 1000);
     await Promise.all([calm.end(), troubled.end()]);
-    const what = `D1, KV and Analytics Engine that ${trouble === "fails" ? "fail" : "hang"}`;
+    const what = `D1, KV and Analytics Engine that ${trouble === "fails" ? "are down" : "hang"}`;
     checkNoneFailed(report, `${what} fail no request`, troubled.answered);
     checkWithinNoise(report, `${what} leave the 99th percentile as it is`, calm.answered, troubled.answered);
     const lines = countEvents(ill.edge.log);
