@@ -2,7 +2,7 @@
  * Looks at the fleet from time to time, remembers which alerts stand, and sends what there is to say. State and outbox are
  * one row, so that a message is queued if and only if it counts as told.
  */
-import { emptyOutbox, delivered, due, enqueue, failed, nextDueMs, retain } from "../shared/alerts/outbox.ts";
+import { delivered, due, enqueue, failed, nextDueMs, readOutbox, retain } from "../shared/alerts/outbox.ts";
 import type { DueDelivery, Outbox } from "../shared/alerts/outbox.ts";
 import { evaluate, firingByRule, readAlertState } from "../shared/alerts/evaluate.ts";
 import type { AlertState } from "../shared/alerts/evaluate.ts";
@@ -43,7 +43,7 @@ export class AlertDesk {
     this.#warnings = warnings;
     const stored = store.fact<Stored>("alerts");
     this.#state = readAlertState(stored?.state);
-    this.#outbox = stored?.outbox ?? emptyOutbox;
+    this.#outbox = readOutbox(stored?.outbox);
   }
 
   get figures(): AlertFigures {

@@ -164,7 +164,10 @@ export function firingByRule({ alerts }: AlertState): Readonly<Record<AlertName,
   return counts;
 }
 
-/** What storage gave back; a shape that isn't a state (an older version's) is none. */
+/**
+ * What storage gave back; a shape that isn't a state (an older version's) is none. A rule that this version doesn't have
+ * was a newer one's, before it was rolled back.
+ */
 export function readAlertState(stored: unknown): AlertState {
   const isState =
     typeof stored === "object" &&
@@ -173,5 +176,11 @@ export function readAlertState(stored: unknown): AlertState {
     "usual" in stored &&
     stored.alerts !== null &&
     typeof stored.alerts === "object";
-  return isState ? (stored as AlertState) : noAlerts;
+  if (!isState) return noAlerts;
+  const { alerts, usual } = stored as AlertState;
+  return { alerts: Object.fromEntries(Object.entries(alerts).filter(([, alert]) => isKnown(alert))), usual };
+}
+
+export function isKnown({ rule }: Pick<TrackedAlert, "rule">): boolean {
+  return alertNames.includes(rule);
 }

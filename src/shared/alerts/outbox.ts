@@ -5,6 +5,7 @@
  */
 import type { Webhook } from "../config/config.ts";
 import type { Rng } from "../rng.ts";
+import { isKnown } from "./evaluate.ts";
 import type { Notification } from "./evaluate.ts";
 
 export interface Delivery {
@@ -85,6 +86,15 @@ export function failed(outbox: Outbox, number: number, nowMs: number, rng: Rng):
   const waitMs = Math.min(longestWaitMs, firstWaitMs * 2 ** delivery.attempts) * (0.5 + rng() / 2);
   const later = { ...delivery, attempts, dueMs: nowMs + waitMs };
   return { ...outbox, deliveries: outbox.deliveries.map((known) => (known.number === number ? later : known)) };
+}
+
+/** What storage gave back, without what this version has no words for. */
+export function readOutbox(stored: Outbox | undefined): Outbox {
+  if (stored === undefined) return emptyOutbox;
+  const deliveries = stored.deliveries
+    .map((delivery) => ({ ...delivery, notifications: delivery.notifications.filter(isKnown) }))
+    .filter(({ notifications }) => notifications.length > 0);
+  return { ...stored, deliveries, dropped: stored.dropped + stored.deliveries.length - deliveries.length };
 }
 
 /** Strikes out what was meant for webhooks that are no longer configured. */

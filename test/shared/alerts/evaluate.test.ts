@@ -435,3 +435,19 @@ test.each([undefined, null, 5, "x", [], {}, { alerts: null, usual: null }])(
     expect(readAlertState(stored)).toBe(noAlerts);
   },
 );
+
+test("an alert of a newer version's rule, rolled back, is forgotten, and the others are told on", () => {
+  const tracked = { phase: "firing", sinceMs: 0, clearSinceMs: null, value: 1 };
+  const stored = {
+    alerts: {
+      newer: { ...tracked, rule: "newer", subject: "" },
+      "backend_down:a": { ...tracked, rule: "backend_down", subject: "a" },
+    },
+    usual: null,
+  };
+  const seen = { backends: [backend("a", true)], lastMinute: { requests: 0, failed: 0 }, cheapP95Ms: null, blockedClients: 0, alarmLateMs: 0 }; // prettier-ignore
+  const rules = only({ backend_down: { for: 0 } });
+  const { notifications, state } = evaluate(rules, seen, readAlertState(stored), 1000);
+  expect(notifications.map(({ rule, status }) => [rule, status])).toEqual([["backend_down", "resolved"]]);
+  expect(firingByRule(state)).toEqual(firingByRule(noAlerts));
+});

@@ -9,6 +9,7 @@ import {
   enqueue,
   failed,
   nextDueMs,
+  readOutbox,
   retain,
   webhookKey,
 } from "../../../src/shared/alerts/outbox.ts";
@@ -139,4 +140,12 @@ test("webhooks are told apart by kind and URL", () => {
   const keys = [one, two, { ...one, kind: "slack" as const }, { ...one, url: `${one.url}x` }].map(webhookKey);
   expect(new Set(keys).size).toBe(4);
   expect(webhookKey(one)).toBe(webhookKey({ ...one }));
+});
+
+test("a message of a newer version's rule, rolled back, does not hold those behind it", () => {
+  const newer = { ...note("newer"), rule: "newer" as Notification["rule"] };
+  const stored = enqueue(enqueue(emptyOutbox, [newer], [one], 0), [newer, note("b")], [one], 0);
+  const read = readOutbox(JSON.parse(JSON.stringify(stored)) as Outbox);
+  expect([ids(read, [one], 0), read.dropped]).toEqual([["o:b"], 1]);
+  expect(readOutbox(undefined)).toBe(emptyOutbox);
 });
