@@ -9,6 +9,10 @@ type Tree = Readonly<Record<string, unknown>>;
 /** What belongs to the deployment: who is believed, and where an object lives (which counts only when it is made). */
 const deploymentOnly: ReadonlyMap<string, string> = new Map([
   ["RUNTIME", "set with the deployment: it says whom to believe about a client's address"],
+  [
+    "TRUSTED_PROXIES",
+    "set with the deployment: it says whom to believe about a client's address, an operator's included",
+  ],
   ["LOCATION", "set with the deployment: it counts only when the object is first made"],
   ["BACKEND_SERVERS", "changed at /api/backends"],
   ["BACKENDS", "changed at /api/backends"],
