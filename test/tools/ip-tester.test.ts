@@ -182,8 +182,15 @@ describe("where the servers come from", () => {
 
 /** The operators' API of an edge as far as the tester uses it, over a real socket, with its own record of what it was told. */
 async function edgeServer(
-  servers: readonly { name: string; url: string; weight: number }[],
+  servers: readonly {
+    name: string;
+    url: string;
+    weight: number;
+    healthPath?: string;
+    headerNames?: readonly string[];
+  }[],
   refuse: string | null = null,
+  configuredPath = "/ping",
 ) {
   const told: string[] = [];
   const latency = { requests: 12, successRate: 0.5, avgMs: 40, p50Ms: 35, p95Ms: 90, p99Ms: 95 };
@@ -209,6 +216,12 @@ async function edgeServer(
       }));
       return send(200, { region, regions: ["HKG"], servers: full });
     }
+    if (request.method === "GET" && request.url === "/api/backends") {
+      const backends = servers.map((server) => ({ healthPath: null, headerNames: [], ...server }));
+      return send(200, { backends });
+    }
+    if (request.method === "GET" && request.url === "/api/config")
+      return send(200, { values: { HEALTH_CHECK: { path: configuredPath } } });
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
@@ -248,6 +261,40 @@ describe("the running edge", () => {
       'PATCH /api/backends/dead {"weight":0}',
       `PATCH /api/backends/slow {"weight":${suggested["slow"]}}`,
     ]);
+  });
+
+  test("asks each server as the edge does: by its own health path, else by the configured one", async () => {
+    const only = (path: string) =>
+      httpServer((request, response) => void response.writeHead(request.url === path ? 200 : 404).end("fine"));
+    const servers = [
+      { name: "own", url: await only("/alive"), weight: 5, healthPath: "/alive" },
+      { name: "usual", url: await only("/status"), weight: 5 },
+    ];
+    const edge = await edgeServer(servers, null, "/status");
+    const ran = await run(["--edge", edge.url, "--token", adminToken, "--apply", "--json", ...short]);
+    expect([ran.code, reported(ran).map(({ status }) => status)]).toEqual([0, ["good", "good"]]);
+    expect(edge.told.join()).not.toContain('"weight":0');
+  });
+
+  test("a server that wants secret headers is sent those that are known here, and keeps its weight where they are not", async () => {
+    const guarded = await httpServer((request, response) => {
+      const isEdge = request.headers["x-origin-secret"] === "hunter2";
+      response.writeHead(isEdge ? 200 : 403).end("pong");
+    });
+    const servers = [
+      { name: "open", url: await httpServer(pong), weight: 1 },
+      { name: "guarded", url: guarded, weight: 5, headerNames: ["X-Origin-Secret"] },
+    ];
+    const edge = await edgeServer(servers);
+    const options = ["--edge", edge.url, "--token", adminToken, "--apply", ...short];
+    const without = await run(options);
+    expect([without.code, edge.told]).toEqual([1, ['PATCH /api/backends/open {"weight":10}']]);
+    expect(without.err).toMatch(/keep their weights: guarded/);
+    const headers = { "x-origin-secret": "hunter2" };
+    const known = await run(options, { BACKEND_SERVERS: JSON.stringify([{ url: guarded, headers }]) });
+    expect(known.code).toBe(0);
+    expect(edge.told.join()).toMatch(/guarded \{"weight":[1-9]/);
+    expect(known.out + known.err).not.toContain("hunter2");
   });
 
   test("--apply says what a weight of 0 means, and changes nothing when nothing answered", async () => {

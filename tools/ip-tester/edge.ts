@@ -49,12 +49,50 @@ export type EdgeServer = EdgePreference["servers"][number];
 /** `region` ranks by what that region of the edge measured; null: by all of it. */
 export async function readPreference(edge: Edge, region: string | null): Promise<EdgePreference> {
   const query = region === null ? "" : `?region=${encodeURIComponent(region)}`;
-  const answer = await ask(edge, "GET", `/api/ip-preference${query}`, null);
-  const parsed = v.safeParse(preferenceShape, answer);
+  return askFor(edge, `/api/ip-preference${query}`, preferenceShape);
+}
+
+async function askFor<Answer>(edge: Edge, path: string, shape: v.GenericSchema<unknown, Answer>): Promise<Answer> {
+  const answer = await ask(edge, "GET", path, null);
+  const parsed = v.safeParse(shape, answer);
   if (parsed.success) return parsed.output;
   const issue = parsed.issues[0];
   const problem = answer === undefined ? "not JSON" : `${v.getDotPath(issue) ?? "body"}: ${issue.message}`;
-  throw new EdgeError(`${edge.url}/api/ip-preference: not the answer of a jimeng-edge (${problem})`);
+  throw new EdgeError(`${edge.url}${path}: not the answer of a jimeng-edge (${problem})`);
+}
+
+const backendsShape = v.object({
+  backends: v.array(
+    v.object({
+      name: v.string(),
+      url: v.string(),
+      healthPath: v.nullable(v.string()),
+      headerNames: v.array(v.string()),
+    }),
+  ),
+});
+const configShape = v.object({ values: v.object({ HEALTH_CHECK: v.object({ path: v.string() }) }) });
+
+/** A server as the edge asks it. */
+export interface EdgeTarget {
+  readonly name: string;
+  readonly url: string;
+  readonly path: string;
+  /** Of the secret headers that it wants; their values stay with the edge. */
+  readonly headerNames: readonly string[];
+}
+
+export async function readTargets(edge: Edge): Promise<readonly EdgeTarget[]> {
+  const [{ backends }, { values }] = await Promise.all([
+    askFor(edge, "/api/backends", backendsShape),
+    askFor(edge, "/api/config", configShape),
+  ]);
+  return backends.map(({ name, url, healthPath, headerNames }) => ({
+    name,
+    url,
+    path: healthPath ?? values.HEALTH_CHECK.path,
+    headerNames,
+  }));
 }
 
 export async function setWeight(edge: Edge, name: string, weight: number): Promise<void> {

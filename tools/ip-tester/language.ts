@@ -38,6 +38,7 @@ export interface Language {
   readonly needsToken: string;
   readonly badToken: string;
   readonly plainToken: (edge: string) => string;
+  readonly askedWithout: (names: string) => string;
   readonly unknownOption: (name: string) => string;
   readonly badNumber: (option: string, kind: "whole" | "any", min: number, max: number, received: string) => string;
   readonly badValue: (option: string, allowed: string, received: string) => string;
@@ -134,6 +135,8 @@ export const english: Language = {
   needsToken: "--edge needs --token, or ADMIN_TOKEN in the environment or in .dev.vars",
   badToken: "--token: expected printable ASCII characters without spaces",
   plainToken: (edge) => `Warning: the token travels unencrypted to ${edge}`,
+  askedWithout: (names) =>
+    `The edge asks with secret headers that are not known here, so these say nothing and keep their weights: ${names}. Set BACKEND_SERVERS here to send them.`,
   unknownOption: (name) => `Unknown option --${name}; --help lists them`,
   badNumber: (option, kind, min, max, received) =>
     `--${option}: expected a ${kind === "whole" ? "whole number" : "number"} from ${min} to ${max}, got ${received}`,
@@ -214,6 +217,8 @@ export const chinese: Language = {
   needsToken: "--edge 需要 --token，或在环境变量或 .dev.vars 中设置 ADMIN_TOKEN",
   badToken: "--token：应为不含空格的可打印 ASCII 字符",
   plainToken: (edge) => `警告：令牌以明文发送到 ${edge}`,
+  askedWithout: (names) =>
+    `网关访问这些服务器时带有此处未知的密钥请求头，因此对它们的测量不说明问题，权重保持不变：${names}。在此处设置 BACKEND_SERVERS 即可带上。`,
   unknownOption: (name) => `未知选项 --${name}；--help 列出全部选项`,
   badNumber: (option, kind, min, max, received) =>
     `--${option}：应为 ${min} 到 ${max} 的${kind === "whole" ? "整数" : "数"}，收到 ${received}`,

@@ -8,7 +8,7 @@
 import { SingleBar } from "cli-progress";
 import { defineCommand, parseArgs, renderUsage } from "citty";
 import type { ArgsDef, CommandDef } from "citty";
-import { EdgeError, readPreference, setWeight } from "./edge.ts";
+import { EdgeError, readPreference, readTargets, setWeight } from "./edge.ts";
 import type { Edge, EdgePreference } from "./edge.ts";
 import { chinese, english } from "./language.ts";
 import type { Language, OptionName } from "./language.ts";
@@ -20,7 +20,7 @@ import { appliedLines, jsonReport, onEdge, textReport } from "./report.ts";
 import type { AppliedWeight, RunReport } from "./report.ts";
 import { rotate, systemClock } from "./rotation.ts";
 import type { Clock, Plan } from "./rotation.ts";
-import { listServers, readEnvironment, UsageError } from "./servers.ts";
+import { askedWithout, listServers, readEnvironment, UsageError } from "./servers.ts";
 import { summarize } from "./summary.ts";
 
 /** Every result is kept, so that the percentiles are exact. */
@@ -117,16 +117,20 @@ async function run(
 ): Promise<0 | 1 | 2> {
   if (options.edge !== null && travelsInClear(options.edge)) around.err(language.plainToken(options.edge.url));
   const edge = options.edge === null ? null : await readPreference(options.edge, options.region);
-  const targets = await listServers({ ...options, edge, environment });
+  const there = options.edge === null ? null : await readTargets(options.edge);
+  const targets = await listServers({ ...options, edge: there, environment });
   if (targets === null) throw new UsageError(language.noServers);
   if (targets.length > maxServers) throw new UsageError(language.tooManyServers(targets.length, maxServers));
+  const unfair = there === null ? [] : askedWithout(there, targets);
+  if (unfair.length > 0) around.err(language.askedWithout(unfair.join(", ")));
   around.err(language.testing(targets.length, options.durationMs / 1000));
   const servers = await testWithProgress(targets, options, language, around);
   const nothing = servers.every(({ summary }) => summary.status === "unavailable");
   if (nothing) around.err(language.nothingReachable);
+  const isFair = ({ server }: Ranked<Target>): boolean => !unfair.includes(server.name);
   const applied =
     options.apply && options.edge !== null && edge !== null
-      ? await applyWeights(options.edge, edge, nothing ? [] : servers, language)
+      ? await applyWeights(options.edge, edge, nothing ? [] : servers.filter(isFair), language)
       : null;
   const refused = applied?.some(({ error }) => error !== null) ?? false;
   const good = servers.every(({ summary }) => summary.status === "good");

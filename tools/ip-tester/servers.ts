@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { parseEnv } from "node:util";
 import { readConfig } from "../../src/shared/config/read.ts";
 import type { Config } from "../../src/shared/config/config.ts";
-import type { EdgePreference } from "./edge.ts";
+import type { EdgeTarget } from "./edge.ts";
 import type { Target } from "./probe.ts";
 
 /** What the operator gave can't be used; the message says where, what is allowed and what came. */
@@ -20,7 +20,7 @@ export class UsageError extends Error {
 export interface ServerSources {
   readonly urls: readonly string[];
   readonly file: string | null;
-  readonly edge: EdgePreference | null;
+  readonly edge: readonly EdgeTarget[] | null;
   /** The process's environment over the values of `.dev.vars`. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** null: each server's own health path. */
@@ -32,14 +32,31 @@ export async function listServers(sources: ServerSources): Promise<Target[] | nu
   const listed: unknown[] = sources.urls.map(entryOf);
   if (sources.file !== null) listed.push(...(await readServerFile(sources.file)));
   if (listed.length > 0) return targetsOf(judgeListed(listed), sources.path);
-  if (sources.edge !== null) {
-    const entries = sources.edge.servers.map(({ name, url }) => ({ name, url }));
-    return entries.length === 0 ? null : targetsOf(judgeListed(entries), sources.path);
-  }
+  if (sources.edge !== null) return sources.edge.length === 0 ? null : targetsOfEdge(sources.edge, sources);
   const { BACKEND_SERVERS, CONFIG } = sources.environment;
   if (BACKEND_SERVERS === undefined || BACKEND_SERVERS.trim() === "") return null;
   const config = judge({ BACKEND_SERVERS, CONFIG }, (field) => field);
   return targetsOf(config, sources.path);
+}
+
+/** The edge shows no header's value: those that the same servers have in the environment are sent. */
+function targetsOfEdge(edge: readonly EdgeTarget[], { environment, path }: ServerSources): Target[] {
+  const config = judgeListed(edge.map(({ name, url, path: healthPath }) => ({ name, url, healthPath })));
+  const { BACKEND_SERVERS } = environment;
+  const here = readConfig({ BACKEND_SERVERS, RUNTIME: "local" });
+  const known = new Map(here.ok ? here.config.BACKENDS.map(({ url, headers }) => [url, headers]) : []);
+  return targetsOf(config, path).map((target) => ({ ...target, headers: known.get(target.url) ?? {} }));
+}
+
+/** Servers that the edge asks with headers which are not known here: what they answer without says nothing about them. */
+export function askedWithout(edge: readonly EdgeTarget[], targets: readonly Target[]): readonly string[] {
+  return targets
+    .filter(({ url, headers }) => {
+      const wanted = edge.find((server) => server.url === url)?.headerNames ?? [];
+      const sent = new Set(Object.keys(headers).map((name) => name.toLowerCase()));
+      return wanted.some((name) => !sent.has(name.toLowerCase()));
+    })
+    .map(({ name }) => name);
 }
 
 /** The environment, filled up from a file of `NAME=value` lines; a file that isn't there adds nothing. */
