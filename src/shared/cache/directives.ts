@@ -23,13 +23,25 @@ export function parseCacheControl(field: string | null): Directives {
   const directives = new Map<string, Argument>();
   for (const text of elements) {
     const match = element.exec(text);
-    // Garbage after a name that is known must not lose the restriction that the name carries.
-    const name = (match?.[1] ?? /^[!#$%&'*+\-.^_`|~\w]+/.exec(text)?.[0])?.toLowerCase();
-    if (name === undefined) continue;
-    const argument = match === null ? null : (match[2] ?? match[3]?.replace(/\\(.)/g, "$1") ?? true);
+    if (match?.[1] === undefined) {
+      for (const name of namesIn(text)) directives.set(name, null);
+      continue;
+    }
+    const name = match[1].toLowerCase();
+    const argument = match[2] ?? match[3]?.replace(/\\(.)/g, "$1") ?? true;
     directives.set(name, directives.has(name) && directives.get(name) !== argument ? null : argument);
   }
   return directives;
+}
+
+/** Of an element that can't be read, every word may be a directive: `public; no-store` must not lose what it restricts. */
+function namesIn(text: string): string[] {
+  return text.toLowerCase().match(/[!#$%&'*+\-.^_`|~\w]+/g) ?? [];
+}
+
+/** Something is permitted only by what can be read: `public`, and not `public=no`. */
+export function permits(directives: Directives, name: string): boolean {
+  return directives.get(name) === true;
 }
 
 /** The elements of a comma-separated list, trimmed, empty ones left out; null where a quoted string never ends. */

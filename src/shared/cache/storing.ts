@@ -6,7 +6,7 @@
 import CachePolicy from "http-cache-semantics";
 import type { Retention } from "./cached-answer.ts";
 import type { Argument, Directives, RequestTerms } from "./directives.ts";
-import { parseCacheControl, parseTargeted, qualified, seconds } from "./directives.ts";
+import { parseCacheControl, parseTargeted, permits, qualified, seconds } from "./directives.ts";
 import { formatHttpDate, parseHttpDate } from "./http-date.ts";
 
 /** What is needed of a `Headers`. */
@@ -47,6 +47,7 @@ export function storingByOrigin(facts: AnswerFacts): Verdict {
   const omit = qualified(directives, "private") ?? [];
   const refusal = refusalOf(facts, directives, omit);
   if (refusal !== null) return { store: false, reason: refusal };
+  if (facts.credentials && !allowsCredentials(directives)) return { store: false, reason: "credentials" };
 
   const dateMs = parseHttpDate(fields.get("date"), responseMs) ?? responseMs;
   const headers = canonicalFields(facts, directives, targeted !== null, dateMs);
@@ -55,8 +56,7 @@ export function storingByOrigin(facts: AnswerFacts): Verdict {
     { status: facts.status, headers },
     { shared: true, cacheHeuristic: heuristicShare, immutableMinTimeToLive: 0 },
   );
-  if (!policy.storable() || terms.noStore)
-    return { store: false, reason: facts.credentials ? "credentials" : "not-cacheable" };
+  if (!policy.storable() || terms.noStore) return { store: false, reason: "not-cacheable" };
   const stated = "expires" in headers || directives.has("max-age") || directives.has("s-maxage");
   const retention: Retention = {
     lifetimeMs: Math.min(policy.maxAge() * 1000, stated ? Infinity : heuristicCapMs),
@@ -66,7 +66,7 @@ export function storingByOrigin(facts: AnswerFacts): Verdict {
     alwaysValidate: directives.has("no-cache") || pragmaForbids(fields, targeted),
     // RFC 9111 §5.2.2.10: s-maxage carries the meaning of proxy-revalidate.
     neverStale: ["must-revalidate", "proxy-revalidate", "s-maxage"].some((name) => directives.has(name)),
-    forCredentials: ["public", "must-revalidate", "s-maxage"].some((name) => directives.has(name)),
+    forCredentials: allowsCredentials(directives),
   };
   const validator = fields.get("etag") ?? fields.get("last-modified");
   if (validator === null && keptNoTime(retention)) return { store: false, reason: "expired" };
@@ -107,13 +107,20 @@ class OriginPolicy extends CachePolicy {
   }
 }
 
+/** RFC 9111 §3.5. Where it can't be read what is permitted, nothing is. */
+function allowsCredentials(directives: Directives): boolean {
+  const sharedS = seconds(directives, "s-maxage", -1) ?? -1;
+  return sharedS >= 0 || permits(directives, "public") || permits(directives, "must-revalidate");
+}
+
 /** What the library doesn't know of, or reads too kindly. */
 function refusalOf(facts: AnswerFacts, directives: Directives, omit: readonly string[]): string | null {
   // Errors are never stored, although RFC 9111 would let some: a backend's bad minute must not outlive it.
   if (facts.status >= 400) return "status";
   // RFC 9111 §3.3: without range support a part is never kept.
   if (facts.status === 206 || facts.fields.get("content-range") !== null) return "partial";
-  if (directives.has("no-store") && !(directives.has("must-understand") && understood(facts.status))) return "no-store";
+  if (directives.has("no-store") && !(permits(directives, "must-understand") && understood(facts.status)))
+    return "no-store";
   if (directives.has("must-understand") && !understood(facts.status)) return "must-understand";
   if (directives.has("private") && omit.length === 0) return "private";
   // RFC 9111 §7.3 allows it; a session handed to a stranger is not worth the hit.
@@ -156,7 +163,7 @@ function canonicalFields(
     const value = lifetimeArgument(directives.get(name), seconds(directives, name, 0));
     if (value !== null) control.push(`${name}=${value}`);
   }
-  for (const name of ["public", "must-revalidate"]) if (directives.has(name)) control.push(name);
+  for (const name of ["public", "must-revalidate"]) if (permits(directives, name)) control.push(name);
   if (control.length > 0) fields["cache-control"] = control.join(", ");
 
   const expires = facts.fields.get("expires");

@@ -53,6 +53,8 @@ export interface Twist {
   readonly at?: number;
   readonly rule?: string;
   readonly origin?: OriginSays;
+  /** Of the second request, where it reaches the origin. */
+  readonly sent?: ExpectedFields;
 }
 
 function firstOf(headers: Fields, twist: Twist): Step {
@@ -80,6 +82,8 @@ export function reused(clause: string, says: string, headers: Fields, twist: Twi
 /** The second request is answered by the origin's second answer. */
 export function askedAgain(clause: string, says: string, headers: Fields, twist: Twist = {}): Case {
   const second: Step = { ...secondOf(twist), origin: { body: "two" }, is: "two", asked: 1 };
+  if (twist.sent !== undefined)
+    return { clause, says, steps: [firstOf(headers, twist), { ...second, sent: twist.sent }] };
   return { clause, says, steps: [firstOf(headers, twist), second] };
 }
 

@@ -202,6 +202,30 @@ export const storing: readonly Case[] = [
       },
     ),
   ),
+  ...["public=no, max-age=60", "s-maxage=soon, max-age=60", "must-revalidate=0, max-age=60"].map((control) =>
+    askedAgain(
+      "RFC 9111 §3.5",
+      `a permission that can't be read (\`${control}\`) permits nothing`,
+      { "cache-control": control, etag: '"1"' },
+      {
+        first: { authorization: "Bearer a" },
+        second: { authorization: "Bearer b" },
+        sent: { "if-none-match": null },
+      },
+    ),
+  ),
+  ...["public=?0, max-age=60", "s-maxage=6.5, max-age=60", "must-revalidate=?0, max-age=60"].map((control) =>
+    askedAgain(
+      "RFC 9213 §2.1",
+      `a permission that is none (\`${control}\`) permits nothing`,
+      { "cdn-cache-control": control, etag: '"1"' },
+      {
+        first: { authorization: "Bearer a" },
+        second: { authorization: "Bearer b" },
+        sent: { "if-none-match": null },
+      },
+    ),
+  ),
   askedAgain(
     "RFC 9111 §3.5",
     "no-store is stronger than public",
@@ -254,6 +278,15 @@ export const storing: readonly Case[] = [
       { at: 1 },
     ),
   ),
+  ...["public; no-store", "max-age=60; no-store", "max-age=60; private", "must-revalidate; No-Store; max-age=60"].map(
+    (control) =>
+      askedAgain(
+        "RFC 9111 §5.2",
+        `\`${control}\` separates with semicolons, and the restriction still applies`,
+        { "cache-control": `${control}, stale-if-error=600`, ...long, etag: '"1"' },
+        { at: 1, sent: { "if-none-match": null } },
+      ),
+  ),
   askedAgain("RFC 9111 §5.2", "two Cache-Control fields are one list", { "cache-control": ["max-age=60", "no-store"] }),
   ...[
     "private",
@@ -283,6 +316,9 @@ export const storing: readonly Case[] = [
   ),
   reused("RFC 9111 §5.2.2.3", "must-understand lets no-store be ignored for a status that is understood", {
     "cache-control": "must-understand, no-store, max-age=60",
+  }),
+  askedAgain("RFC 9111 §5.2.2.3", "a must-understand that can't be read lifts no no-store", {
+    "cache-control": "must-understand=x, no-store, max-age=60",
   }),
   reused("RFC 9111 §5.2.3", "an unknown directive changes nothing", {
     "cache-control": "max-age=60, community=UCI, x",
