@@ -6,6 +6,7 @@ import type { CacheConfig } from "../shared/config/config.ts";
 import type { CacheRule } from "../shared/route.ts";
 import { ByteLru } from "../shared/cache/byte-lru.ts";
 import type { CachedAnswer } from "../shared/cache/cached-answer.ts";
+import { Changes } from "../shared/cache/changes.ts";
 import { cacheStatus } from "../shared/cache/cache-status.ts";
 import { invalidateTargets, throughOriginRules } from "./cache/by-origin.ts";
 import { openStore } from "./cache/cache-api.ts";
@@ -58,6 +59,8 @@ export interface EdgeCache {
   /** In front of the store, for routes with a lifetime of their own: a hit there does no I/O at all. */
   readonly memory: ByteLru<CachedAnswer>;
   readonly flights: Flights;
+  /** What has been written to lately: what was asked for before is not stored after. */
+  readonly changes: Changes;
   /** When the origin last failed to refresh a key. */
   readonly failures: ByteLru<number>;
   /** Until when a key's answers are taken to be nobody else's, so that requests for it don't wait for each other. */
@@ -76,6 +79,7 @@ export function openCache(options: Partial<EdgeCacheOptions> = {}): EdgeCache {
     store: options.store ?? openStore(),
     memory: new ByteLru(options.memoryBytes ?? 16 * 1024 * 1024),
     flights: new Flights(options.patienceMs ?? 3000),
+    changes: new Changes(),
     failures: new ByteLru(256 * 1024),
     apart: new ByteLru(256 * 1024),
   };

@@ -16,7 +16,7 @@ import type { Fetched, Origin } from "./fetching.ts";
 import { fetchAnswer } from "./fetching.ts";
 import { fixedKey, slotKey, variantKey } from "./key.ts";
 import { fixedStoreKey } from "./fixed.ts";
-import type { Arrival, Flight, Landing } from "./flight.ts";
+import type { Arrival, Landing } from "./flight.ts";
 import { landedWith, passedArrival, refreshBehind } from "./flight.ts";
 import { asHeaders, keptHeaders, sharedRequestHeaders, withPassingFields } from "./message.ts";
 import { arrived, hit, joined, onlyIfCached, stale } from "./serving.ts";
@@ -33,6 +33,8 @@ interface Question {
   /** What goes upstream for an answer that may be kept. */
   readonly headers: Headers;
   readonly slotKey: string;
+  /** Of the changes before anything was looked up. */
+  readonly changesMark: number;
 }
 
 interface Held {
@@ -47,6 +49,7 @@ export async function throughOriginRules(
   origin: Origin,
 ): Promise<CacheResult> {
   const { headers } = request;
+  const changesMark = context.cache.changes.mark;
   const question: Question = {
     request,
     context,
@@ -55,6 +58,7 @@ export async function throughOriginRules(
     credentials: headers.has("authorization") || headers.has("cookie"),
     headers: sharedRequestHeaders(headers, "by-origin"),
     slotKey: await slotKey(request.generation, request.host, request.target),
+    changesMark,
   };
   const held = await lookUp(question);
   const nowMs = context.nowMs();
@@ -136,7 +140,7 @@ function isFor(question: Question, landing: Exclude<Landing, { kind: "apart" }>,
 }
 
 async function askAlone(question: Question, held: Held): Promise<Arrival> {
-  const arrival = await ask(question, held, null);
+  const arrival = await ask(question, held);
   if (arrival.storing !== null) question.context.waitUntil(arrival.storing);
   return arrival;
 }
@@ -148,7 +152,7 @@ function lead(question: Question, held: Held): Promise<Arrival> {
     request.target,
     context.nowMs(),
     (work) => context.waitUntil(work),
-    (flight) => ask(question, held, flight),
+    () => ask(question, held),
   );
 }
 
@@ -167,7 +171,7 @@ function forwardReason(question: Question, held: Held): ForwardReason {
     : "stale";
 }
 
-async function ask(question: Question, held: Held, flight: Flight | null): Promise<Arrival> {
+async function ask(question: Question, held: Held): Promise<Arrival> {
   const { context, terms, credentials, headers, origin } = question;
   const standIn = held.answer !== null && mayStandIn(held.answer, terms, credentials, context.nowMs());
   const fetched = await fetchAnswer(
@@ -203,25 +207,25 @@ async function ask(question: Question, held: Held, flight: Flight | null): Promi
     // What the origin says now has replaced what was stored, even if it may not be stored itself (RFC 9111 §4.3.3).
     return { ...nothingKept, storing: held.answer !== null && !fetched.refused ? forget(question) : null };
   }
-  return keptArrival(question, held, fetched, flight?.outdated === true);
+  return keptArrival(question, held, fetched);
 }
 
 async function keptArrival(
   question: Question,
   held: Held,
   fetched: Extract<Fetched, { kind: "kept" }>,
-  outdated: boolean,
 ): Promise<Arrival> {
-  const { headers, context } = question;
+  const { headers, context, terms } = question;
   const { answer, names, forwardStatus } = fetched;
   const selection = selectionOf(headers, names);
   const accounted = unaccounted(headers.keys(), names).length === 0;
-  const stored = fetched.storable && accounted && !outdated;
+  const stored = fetched.storable && accounted && !hasChanged(question);
   const landing: Landing = accounted ? { kind: "answer", answer, how: "fetched", names, selection } : { kind: "apart" };
   if (!accounted) context.cache.apart.set(flightKey(question), context.nowMs() + apartMs, 1024);
   let storing: Promise<unknown> | null = null;
   if (stored) storing = store(question, held.slot, { names, selection, answer });
-  else if (held.answer !== null && accounted) storing = forget(question);
+  // That this client wanted nothing kept says nothing about what is stored.
+  else if (held.answer !== null && accounted && !terms.noStore) storing = forget(question);
   const own = accounted ? null : ownResponse(answer);
   return { landing, response: own, error: null, forwardStatus, stored, storing };
 }
@@ -242,6 +246,13 @@ async function store(question: Question, slot: Slot | null, made: Omit<Slot, "ep
   const whole: Slot = { ...made, epoch: slot?.epoch ?? crypto.randomUUID() };
   const key = beside ? await variantKey(question.slotKey, whole.epoch, made.names, made.selection) : question.slotKey;
   await cache.store.write(key, whole, keepMs(made.answer)).catch(() => undefined);
+  // What was being written when the change came may have come after what the change removed.
+  if (hasChanged(question)) await forget(question);
+}
+
+/** Something has been written to the resource since this was asked: what is brought may be from before. */
+function hasChanged({ context, request, changesMark }: Question): boolean {
+  return context.cache.changes.since(changesMark, request.target);
 }
 
 async function forget(question: Question): Promise<void> {
@@ -276,6 +287,7 @@ async function passed(question: Question, held: Held): Promise<CacheResult> {
 /** RFC 9111 §4.3.5: a HEAD that speaks of the stored GET answer freshens it, one that speaks of another ends it. */
 async function afterHead(question: Question, slot: Slot, answer: CachedAnswer, head: Headers): Promise<void> {
   const { context, terms, credentials, headers } = question;
+  if (terms.noStore) return;
   const length = head.get("content-length");
   const same =
     (head.get("etag") ?? answer.etag) === answer.etag &&
@@ -287,6 +299,7 @@ async function afterHead(question: Question, slot: Slot, answer: CachedAnswer, h
   const facts = { status: answer.status, fields: withPassingFields(fresh, head), requestMs: nowMs, responseMs: nowMs };
   const verdict = storingByOrigin({ ...facts, method: "GET", terms, credentials });
   if (!verdict.store) return forget(question);
+  if (hasChanged(question)) return;
   const made = { ...answer, ...verdict.retention, headers: fresh, receivedMs: nowMs };
   return store(question, slot, { names: slot.names, selection: selectionOf(headers, slot.names), answer: made });
 }
@@ -308,6 +321,7 @@ export async function invalidateTargets(
 }
 
 async function invalidate(target: string, request: CacheRequest, { cache }: CacheContext): Promise<void> {
+  cache.changes.note(target);
   cache.flights.outdate(target);
   cache.memory.delete(fixedKey(request.generation, target));
   const keys = await Promise.all([

@@ -10,7 +10,7 @@ import { storingFixed } from "../../shared/cache/storing.ts";
 import type { CacheContext, CacheRequest, CacheResult } from "../cache.ts";
 import type { Origin } from "./fetching.ts";
 import { fetchAnswer } from "./fetching.ts";
-import type { Arrival, Flight, Landing } from "./flight.ts";
+import type { Arrival, Landing } from "./flight.ts";
 import { landedWith, passedArrival, refreshBehind } from "./flight.ts";
 import { digest, fixedKey } from "./key.ts";
 import { readBody, sharedRequestHeaders } from "./message.ts";
@@ -31,6 +31,8 @@ interface Question {
   readonly request: CacheRequest;
   readonly context: CacheContext;
   readonly origin: Origin;
+  /** Of the changes before anything was looked up. */
+  readonly changesMark: number;
 }
 
 export async function throughFixedLifetime(
@@ -45,7 +47,8 @@ export async function throughFixedLifetime(
   const verdict = held === null ? "validate" : reuse(held, noTerms, true, nowMs);
   if (held !== null && verdict === "fresh") return hit(request, held, nowMs);
 
-  const question: Question = { key, lifetimeS, request, context, origin };
+  const changesMark = context.cache.changes.mark;
+  const question: Question = { key, lifetimeS, request, context, origin, changesMark };
   if (held !== null) {
     const failedMs = context.cache.failures.peek(key) ?? -Infinity;
     const believedDead = nowMs - failedMs < failureMemoryMs && mayStandIn(held, noTerms, true, nowMs);
@@ -79,7 +82,7 @@ async function together(question: Question, held: CachedAnswer | null): Promise<
     // Who waited for nothing goes by itself; the first of them leads whoever comes now.
     alone = flights.current(key, context.nowMs()) !== null;
   }
-  const arrival = alone ? await ask(question, held, null) : await lead(question, held);
+  const arrival = alone ? await ask(question, held, "alone") : await lead(question, held);
   if (alone && arrival.storing !== null) context.waitUntil(arrival.storing);
   return arrived(request, arrival, held === null ? "uri-miss" : "stale", context.nowMs());
 }
@@ -91,17 +94,18 @@ function lead(question: Question, held: CachedAnswer | null): Promise<Arrival> {
     request.target,
     context.nowMs(),
     (work) => context.waitUntil(work),
-    async (flight) => {
+    async () => {
       const known = await fromStore(question);
-      if (known === null || (held !== null && held.receivedMs >= known.receivedMs)) return ask(question, held, flight);
-      if (freshForMs(known, context.nowMs()) <= 0) return ask(question, known, flight);
-      remember(question, known, flight);
+      if (known === null || (held !== null && held.receivedMs >= known.receivedMs))
+        return ask(question, held, "leading");
+      if (freshForMs(known, context.nowMs()) <= 0) return ask(question, known, "leading");
+      remember(question, known);
       return landedWith({ kind: "answer", answer: known, how: "known", names: [], selection: [] });
     },
   );
 }
 
-async function ask(question: Question, held: CachedAnswer | null, flight: Flight | null): Promise<Arrival> {
+async function ask(question: Question, held: CachedAnswer | null, as: "leading" | "alone"): Promise<Arrival> {
   const { key, lifetimeS, request, context, origin } = question;
   const standIn = held !== null && mayStandIn(held, noTerms, true, context.nowMs());
   const headers = sharedRequestHeaders(request.headers, "fixed");
@@ -112,13 +116,13 @@ async function ask(question: Question, held: CachedAnswer | null, flight: Flight
     context.cache.failures.set(key, context.nowMs(), key.length * 2 + 64);
     if (held === null || !standIn) return failedWith(fetched.response, fetched.error);
     await fetched.response?.body?.cancel();
-    if (flight !== null) remember(question, held, flight);
+    if (as === "leading") remember(question, held);
     const landing: Landing = { kind: "answer", answer: held, how: "stand-in", names: [], selection: [] };
     return { ...landedWith(landing), forwardStatus: fetched.response?.status ?? null };
   }
   context.cache.failures.delete(key);
   if (fetched.kind === "apart") return passedArrival(fetched.response);
-  const storing = remember(question, fetched.answer, flight) ? toStore(question, fetched.answer) : null;
+  const storing = remember(question, fetched.answer) ? toStore(question, fetched.answer) : null;
   return {
     ...landedWith({ kind: "answer", answer: fetched.answer, how: "fetched", names: [], selection: [] }),
     forwardStatus: fetched.forwardStatus,
@@ -139,9 +143,14 @@ async function failedWith(response: Response | null, error: unknown): Promise<Ar
   return { ...landedWith({ kind: "failed", status: response.status, headers, body: body.bytes }), forwardStatus };
 }
 
+function hasChanged({ context, request, changesMark }: Question): boolean {
+  return context.cache.changes.since(changesMark, request.target);
+}
+
 /** False where the resource was changed meanwhile. */
-function remember({ key, context }: Question, answer: CachedAnswer, flight: Flight | null): boolean {
-  if (flight?.outdated === true) return false;
+function remember(question: Question, answer: CachedAnswer): boolean {
+  if (hasChanged(question)) return false;
+  const { key, context } = question;
   context.cache.memory.set(key, answer, weightOf(answer));
   return true;
 }
@@ -159,11 +168,13 @@ async function fromStore({ request, context }: Question): Promise<CachedAnswer |
   return slot?.answer ?? null;
 }
 
-async function toStore({ request, context }: Question, answer: CachedAnswer): Promise<void> {
+async function toStore(question: Question, answer: CachedAnswer): Promise<void> {
+  const { request, context } = question;
   const { store } = context.cache;
   if (!store.shared) return;
   const slot = { epoch: "", names: [], selection: [], answer };
-  await store
-    .write(await fixedStoreKey(request.generation, request.target), slot, keepMs(answer))
-    .catch(() => undefined);
+  const key = await fixedStoreKey(request.generation, request.target);
+  await store.write(key, slot, keepMs(answer)).catch(() => undefined);
+  // What was being written when the change came may have come after what the change removed.
+  if (hasChanged(question)) await store.remove(key).catch(() => undefined);
 }

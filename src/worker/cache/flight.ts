@@ -70,8 +70,6 @@ export interface Flight {
   landing: Landing | null;
   /** Of those who still wait. Who gives up is no longer in it: a promise of a request that has ended must not be settled. */
   readonly waiting: Set<(landing: Landing) => void>;
-  /** Something has changed the resource meanwhile: what this brings is not kept. */
-  outdated: boolean;
 }
 
 export class Flights {
@@ -99,11 +97,11 @@ export class Flights {
     target: string,
     nowMs: number,
     waitUntil: (work: Promise<unknown>) => void,
-    work: (flight: Flight) => Promise<Arrival>,
+    work: () => Promise<Arrival>,
   ): Promise<Arrival> {
-    const flight: Flight = { target, startedMs: nowMs, landing: null, waiting: new Set(), outdated: false };
+    const flight: Flight = { target, startedMs: nowMs, landing: null, waiting: new Set() };
     this.#flights.set(key, flight);
-    const arrival = work(flight);
+    const arrival = work();
     const ended = (async () => {
       try {
         const made = await arrival;
@@ -119,13 +117,9 @@ export class Flights {
     return arrival;
   }
 
-  /** Those under way for a target end without being kept or joined. */
+  /** Nobody joins those under way for a target any more: it has changed. */
   outdate(target: string): void {
-    for (const [key, flight] of this.#flights) {
-      if (flight.target !== target) continue;
-      flight.outdated = true;
-      this.#flights.delete(key);
-    }
+    for (const [key, flight] of this.#flights) if (flight.target === target) this.#flights.delete(key);
   }
 
   /** null: the deadline came first. */

@@ -24,7 +24,7 @@ export function weightOf(answer: CachedAnswer): number {
 
 /** For where there is no Cache API: what was used last, within a bound. */
 export class MemoryStore implements CacheStore {
-  readonly shared = false;
+  readonly shared: boolean = false;
   readonly #slots: ByteLru<Slot>;
 
   constructor(bytes = memoryStoreBytes) {

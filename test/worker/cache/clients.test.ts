@@ -299,3 +299,34 @@ test("the origin is told when others may get the answer, and when something stal
     { shared: false, standIn: false },
   ]);
 });
+
+/** What is written arrives when it is let. */
+class SlowStore extends MemoryStore {
+  override readonly shared: boolean = true;
+  readonly writing = Promise.withResolvers<void>();
+  readonly let = Promise.withResolvers<void>();
+
+  override async write(...written: Parameters<MemoryStore["write"]>): Promise<void> {
+    this.writing.resolve();
+    await this.let.promise;
+    await super.write(...written);
+  }
+}
+
+test.each(["origin", 60] as const)("a write to the store that a change overtakes is undone: rule %s", async (rule) => {
+  const store = new SlowStore();
+  const cache = openCache({ store });
+  const says =
+    (body: string): Origin =>
+    async () => ({ response: new Response(body, { headers: { "cache-control": "max-age=60" } }), verdict: "ok" });
+  const reading = ask({ cache, nowMs: 0, headers: {}, request: { rule }, origin: says("before") });
+  await store.writing.promise;
+  await ask({ cache, nowMs: 0, headers: {}, request: { rule, method: "PUT", hasBody: true }, origin: says("done") });
+  store.let.resolve();
+  expect(await (await reading).text()).toBe("before");
+  // Another isolate of the same data centre, too.
+  for (const found of [cache, openCache({ store })]) {
+    const next = await ask({ cache: found, nowMs: 1, headers: {}, request: { rule }, origin: says("after") });
+    expect(await next.text()).toBe("after");
+  }
+});

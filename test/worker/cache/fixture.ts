@@ -33,7 +33,7 @@ export default {
     const url = new URL(request.url);
     if (url.pathname === "/counters") return Response.json(counters);
     const told = (name: string) => request.headers.get(`x-test-${name}`);
-    const now = Number(told("now") ?? Date.now());
+    const now = told("now");
     const rule = told("rule") ?? "origin";
     const headers = new Headers(
       [...request.headers].filter(([name]) => !name.startsWith("x-test-") && !name.startsWith("mf-")),
@@ -56,7 +56,7 @@ export default {
         settings,
         counters,
         waitUntil: (work) => ctx.waitUntil(work),
-        nowMs: () => now,
+        nowMs: () => (now === null ? Date.now() : Number(now)),
       },
       (sent, terms) => ask(env.ORIGIN + target, request.method, sent, terms, body),
     );

@@ -124,20 +124,33 @@ test("the reset of the client that made the request takes nothing from those who
   expect(origin.asked("/reset").length).toBe(1);
 });
 
-test("who has waited too long asks for itself, and whoever comes then waits for that one", async () => {
-  const never = Promise.withResolvers<void>();
-  const headers = { "x-test-rule": "60", "x-test-store": "impatient" };
-  origin.expect("/hung", Date.now(), { body: "late", after: never.promise }, { body: "one" });
-  const maker = client.begin("/hung/x", { headers });
-  maker.on("error", () => undefined);
-  await askedFor("/hung", 1);
-  const second = await client.ask("/hung/x", { headers });
-  expect(second).toMatchObject({ status: 200, body: "one" });
-  expect((await client.ask("/hung/x", { headers })).headers["x-test-source"]).toBe("hit");
-  expect(origin.asked("/hung").length).toBe(2);
-  maker.destroy();
-  never.resolve();
-});
+test.each(["60", "origin"])(
+  "who has waited too long asks for itself, and whoever comes then waits for that one: rule %s",
+  async (rule) => {
+    const prefix = `/hung-${rule}`;
+    const [never, opened] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const headers = { "x-test-rule": rule, "x-test-store": "impatient" };
+    const kept = { "cache-control": "max-age=60" };
+    const hung = { headers: kept, body: "late", after: never.promise };
+    origin.expect(prefix, Date.now(), hung, { headers: kept, body: "one", after: opened.promise });
+    const maker = client.begin(`${prefix}/x`, { headers });
+    maker.on("error", () => undefined);
+    await askedFor(prefix, 1);
+    const second = client.ask(`${prefix}/x`, { headers });
+    await askedFor(prefix, 2);
+    const third = client.ask(`${prefix}/x`, { headers });
+    // The third is there before the second is answered: its connection is, and what it was sent on is older than the next request's.
+    await client.ask("/counters");
+    opened.resolve();
+    expect(await second).toMatchObject({ status: 200, body: "one" });
+    expect((await third).body).toBe("one");
+    expect(["hit", "collapsed"]).toContain((await third).headers["x-test-source"]);
+    expect((await client.ask(`${prefix}/x`, { headers })).headers["x-test-source"]).toBe("hit");
+    expect(origin.asked(prefix).length).toBe(2);
+    maker.destroy();
+    never.resolve();
+  },
+);
 
 test("with the origin dead, what is stale is served within 50 ms and says so", async () => {
   const startMs = Date.now();
@@ -188,6 +201,72 @@ test("a change during a fetch keeps what that fetch brings from being stored", a
   expect((await reading).body).toBe("before");
   origin.expect("/race", Date.now(), { headers, body: "after" });
   expect((await client.ask("/race/x", { headers: { "x-test-store": "memory" } })).body).toBe("after");
+});
+
+/** A read that is under way while a PUT succeeds: `before` comes first, `read` is held until after the PUT. */
+async function changedDuring(
+  prefix: string,
+  read: { readonly method?: string; readonly headers: Readonly<Record<string, string>> },
+  before: () => Promise<void> = async () => undefined,
+): Promise<Received> {
+  const opened = Promise.withResolvers<void>();
+  const kept = { "cache-control": "max-age=60", etag: '"before"' };
+  const store = { "x-test-store": read.headers["x-test-store"] ?? "memory" };
+  await before();
+  const asked = origin.asked(prefix).length;
+  origin.expect(prefix, Date.now(), { headers: kept, body: "before", after: opened.promise }, { status: 204 });
+  const reading = client.ask(`${prefix}/x`, read);
+  await askedFor(prefix, asked + 1);
+  await client.ask(`${prefix}/x`, { method: "PUT", headers: { ...store, ...ruleOf(read.headers) }, body: "x" });
+  opened.resolve();
+  expect((await reading).status).toBe(200);
+  origin.expect(prefix, Date.now(), { headers: kept, body: "after" });
+  // Asked twice: what is stored behind an answer has then been stored.
+  await client.ask(`${prefix}/other`, { headers: store });
+  return client.ask(`${prefix}/x`, { headers: { ...store, ...ruleOf(read.headers) } });
+}
+
+function ruleOf(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const rule = headers["x-test-rule"];
+  return rule === undefined ? {} : { "x-test-rule": rule };
+}
+
+test("a change keeps from being stored what a request brings that went to the origin alone", async () => {
+  const headers = { "x-test-store": "memory", "cache-control": "no-cache" };
+  expect((await changedDuring("/race-alone", { headers })).body).toBe("after");
+});
+
+test.each(["origin", "60"])("a change during a fetch that others have given up waiting for: rule %s", async (rule) => {
+  const prefix = `/race-late-${rule}`;
+  const headers = { "x-test-store": "impatient", "x-test-rule": rule };
+  const opened = Promise.withResolvers<void>();
+  const kept = { "cache-control": "max-age=60" };
+  origin.expect(
+    prefix,
+    Date.now(),
+    { headers: kept, body: "before", after: opened.promise },
+    { headers: kept, body: "1" },
+  );
+  const late = client.ask(`${prefix}/x`, { headers });
+  await askedFor(prefix, 1);
+  expect((await client.ask(`${prefix}/x`, { headers })).body).toBe("1");
+  origin.expect(prefix, Date.now(), { status: 204 });
+  await client.ask(`${prefix}/x`, { method: "PUT", headers, body: "x" });
+  opened.resolve();
+  expect((await late).body).toBe("before");
+  origin.expect(prefix, Date.now(), { headers: kept, body: "after" });
+  expect((await client.ask(`${prefix}/x`, { headers })).body).toBe("after");
+});
+
+test("a HEAD that was under way during a change does not bring back what the change has ended", async () => {
+  const startMs = Date.now() - 70_000;
+  const before = async (): Promise<void> => {
+    const headers = { "cache-control": "max-age=60", etag: '"before"' };
+    origin.expect("/race-head", startMs, { headers, body: "before" });
+    await client.ask("/race-head/x", { headers: { "x-test-store": "memory", "x-test-now": String(startMs) } });
+  };
+  const read = { method: "HEAD", headers: { "x-test-store": "memory" } };
+  expect((await changedDuring("/race-head", read, before)).body).toBe("after");
 });
 
 test("what was counted adds up: each answer is one of hit, miss, stale, collapsed, bypass", async () => {

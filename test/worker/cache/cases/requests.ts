@@ -83,6 +83,23 @@ export const requests: readonly Case[] = [
       { at: 2, source: "hit", is: "one" },
     ],
   },
+  ...["GET", "HEAD"].map((method): Case => ({
+    clause: "RFC 9111 §5.2.1.5",
+    says: `… also where a ${method} with no-store has it confirmed`,
+    steps: [
+      { origin: { headers: { ...hour, etag: '"1"' }, body: "one" } },
+      {
+        at: 1,
+        method,
+        headers: { "cache-control": "no-store, no-cache" },
+        origin: { status: method === "HEAD" ? 200 : 304, headers: { ...hour, etag: '"1"' } },
+        status: 200,
+      },
+      // What is done behind an answer is done by then.
+      { at: 1, path: "/y", origin: { headers: hour, body: "y" } },
+      { at: 2, source: "hit", is: "one", asked: 0 },
+    ],
+  })),
   reused("RFC 9111 §5.2.1.7", "only-if-cached takes what is stored", hour, {
     second: { "cache-control": "only-if-cached" },
   }),
