@@ -35,7 +35,12 @@ export interface CacheRequest {
   readonly generation: string;
   /** An unsafe method's success makes what is stored of its target stale: true where a GET of this path may be stored. */
   readonly invalidates: boolean;
+  /** What is stored of this URL, as a client or a backend writes it; null: nothing, it is somewhere else. */
+  resourceAt(url: URL): Resource | null;
 }
+
+/** What a key is made of, beside the host. */
+export type Resource = Pick<CacheRequest, "target" | "generation">;
 
 export interface CacheContext {
   readonly cache: EdgeCache;

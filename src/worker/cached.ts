@@ -1,9 +1,12 @@
 /** Between the pipeline and the cache: what is asked of it, and what its answer says. */
 import type { Route } from "../shared/route.ts";
 import { cacheStatus } from "../shared/cache/cache-status.ts";
+import { withoutBase } from "../shared/jimeng/path.ts";
 import { throughCache } from "./cache.ts";
+import type { Resource } from "./cache.ts";
+import type { Edge } from "./edge.ts";
 import type { Exchange } from "./exchange.ts";
-import { composedModels } from "./fan-out.ts";
+import { composedModels, readingAgeS } from "./fan-out.ts";
 import { produce } from "./produce.ts";
 
 /** At once where the answer is at hand. */
@@ -21,8 +24,9 @@ async function lookedUp(exchange: Exchange, route: Route): Promise<Response> {
     host: exchange.host,
     target: exchange.path + exchange.query,
     rule: route.cache,
-    generation: generationOf(exchange),
+    generation: generationOf(edge, exchange.path),
     invalidates: true,
+    resourceAt: (url: URL) => resourceAt(exchange, url),
   };
   const context = {
     cache: edge.cache,
@@ -43,7 +47,7 @@ function models(exchange: Exchange): Response | null {
   const { edge } = exchange;
   const known = edge.table.table.models;
   if (known === null) return null;
-  const ageS = Math.max(0, Math.floor((exchange.startedMs - known.readAtMs) / 1000));
+  const ageS = readingAgeS(known, exchange.startedMs);
   const left = edge.config.CACHE.ttl.models - ageS;
   const fresh = left > 0;
   edge.findings.counters.cache[fresh ? "hit" : "stale"] += 1;
@@ -51,10 +55,31 @@ function models(exchange: Exchange): Response | null {
   return composedModels(known.entries, ageS);
 }
 
-/** A purge of everything, or of this path, makes another generation; what was stored under an older one is not found. */
-function generationOf({ edge, path }: Exchange): string {
+/**
+ * A purge of everything, or of this path, makes another generation; what was stored under an older one is not found. While nobody has told
+ * this isolate of any purge, it knows only what it stores itself.
+ */
+function generationOf(edge: Edge, path: string): string {
+  if (edge.table.source === "configuration") return edge.name;
   const { cacheGenerations } = edge.table.table;
   return `${cacheGenerations["*"] ?? 0}.${cacheGenerations[path] ?? 0}`;
+}
+
+/** A client knows a resource by this edge's host and base path, a backend by its own URL or another's: the fleet is one origin. */
+function resourceAt({ edge, host }: Exchange, url: URL): Resource | null {
+  const path =
+    url.host === host ? (withoutBase(url.pathname, edge.config.BASE_PATH) ?? url.pathname) : ofBackend(edge, url);
+  return path === null ? null : { target: path + url.search, generation: generationOf(edge, path) };
+}
+
+function ofBackend(edge: Edge, url: URL): string | null {
+  for (const member of edge.table.members) {
+    const own = new URL(member.url);
+    if (own.host !== url.host) continue;
+    const path = own.pathname === "/" ? url.pathname : withoutBase(url.pathname, own.pathname);
+    if (path !== null) return path;
+  }
+  return null;
 }
 
 /** Whether the cache has a say: it may hold an answer, or must forget one that this request makes stale. */

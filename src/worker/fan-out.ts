@@ -27,7 +27,10 @@ export async function modelsResponse(exchange: Exchange, route: Route, upstream:
   const { edge } = exchange;
   await edge.freshen(exchange.region, exchange.waitUntil, exchange.startedMs);
   const known = edge.table.table.models;
-  if (known !== null) return { response: composedModels(known.entries, 0), verdict: "ok" };
+  // Where nothing may be stored, what the prober has read may not stand in for the backends either.
+  if (known !== null && route.cache !== "none") {
+    return { response: composedModels(known.entries, readingAgeS(known, exchange.startedMs)), verdict: "ok" };
+  }
   const answers = await askAll(exchange, route, upstream);
   const lists = answers.map(({ json }) => parseModels(json)).filter((list): list is ModelEntry[] => list !== null);
   if (lists.length === 0) return noAnswer(answers);
@@ -36,6 +39,10 @@ export async function modelsResponse(exchange: Exchange, route: Route, upstream:
 
 /** The list is the same until the prober reads another one. */
 const composed = new WeakMap<readonly ModelEntry[], Uint8Array>();
+
+export function readingAgeS({ readAtMs }: { readonly readAtMs: number }, nowMs: number): number {
+  return Math.max(0, Math.floor((nowMs - readAtMs) / 1000));
+}
 
 /** The list as the prober read it, `ageS` seconds ago. */
 export function composedModels(entries: readonly ModelEntry[], ageS: number): Response {

@@ -6,6 +6,7 @@ import type { Env } from "./env.ts";
 import { failureResponse } from "./failure.ts";
 import { loggedUnserved } from "./log/request.ts";
 import { gateOf } from "./operator/gate.ts";
+import { uncachedStatus } from "./respond.ts";
 
 const message =
   "The edge is misconfigured and serves nothing until that is mended; the operator's log says what is wrong.";
@@ -17,6 +18,7 @@ export async function misconfigured(request: Request, env: Env, faults: readonly
     ? preflightResponse(request, defaults.CORS, usualMethods)
     : await refusal(request, env, faults);
   response.headers.set("x-request-id", id);
+  response.headers.append("cache-status", uncachedStatus);
   // A page must be able to read why it is refused, whatever CORS would say if it could be read.
   addCors(response.headers, request.headers.get("origin"), defaults.CORS);
   loggedUnserved(request, { id, startedMs, status: response.status });

@@ -129,7 +129,7 @@ function streamed(
 }
 
 /** Of an answer that is the edge's own: nothing was looked up and nothing was asked. */
-const uncachedStatus = "jimeng-edge; detail=generated";
+export const uncachedStatus = "jimeng-edge; detail=generated";
 
 /** Adds what every answer of the edge carries, and chooses its encoding. */
 export function finished(exchange: Exchange, response: Response): Response {

@@ -1,11 +1,12 @@
 /** What the pipeline tells the cache and what it makes of its answers: several isolates before one registry, in the runtime. */
-import { createExecutionContext, reset, waitOnExecutionContext } from "cloudflare:test";
+import { createExecutionContext, reset, runDurableObjectAlarm, waitOnExecutionContext } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { registryName } from "../../src/shared/contract.ts";
 import type { Env } from "../../src/worker/env.ts";
 import { handle } from "../../src/worker/pipeline.ts";
 import { collectNothing } from "./at-once.ts";
 import { registry } from "./operator/fleet-state.ts";
-import { broken, environment } from "./operator/fixture.ts";
+import { bindings, broken, environment } from "./operator/fixture.ts";
 
 const by = { name: "alice", from: null };
 const startMs = Date.UTC(2026, 10, 23, 12);
@@ -20,7 +21,9 @@ beforeEach(() => {
   for (const method of ["log", "warn", "error"] as const) vi.spyOn(console, method).mockReturnValue();
   vi.spyOn(globalThis, "fetch").mockImplementation(async (input, init) => {
     const request = new Request(input as RequestInfo, init as RequestInit);
-    if (request.headers.get("user-agent") === "jimeng-edge-probe") return new Response("pong");
+    if (request.headers.get("user-agent") === "jimeng-edge-probe") {
+      return request.url.endsWith("/v1/models") ? Response.json({ data: [{ id: "read" }] }) : new Response("pong");
+    }
     reached.push({ url: request.url, method: request.method });
     return answer(new URL(request.url), request.method);
   });
@@ -97,4 +100,86 @@ describe("a purge", () => {
       expect(await textOf(cold, path)).toBe("answer 2");
     },
   );
+});
+
+describe("what a write's Location or Content-Location names is no longer used", () => {
+  const written = async (env: Env, name: string, value: string): Promise<void> => {
+    answer = () => new Response("made", { status: 201, headers: { [name]: value } });
+    await ask(env, "/test/other", { method: "POST" });
+    answer = () => new Response("after", { headers: { "cache-control": "max-age=3600" } });
+  };
+
+  test.each([
+    ["location", "http://127.0.0.1:9102/test/obeyed"],
+    ["content-location", "http://127.0.0.1:9101/test/obeyed"],
+    ["location", "https://edge.example/test/obeyed"],
+    ["location", "https://edge.example/api/test/obeyed"],
+    ["location", "/test/obeyed"],
+    ["location", "obeyed"],
+  ])("%s: %s, whichever server says it of itself or of another", async (name, value) => {
+    const env = isolate();
+    await textOf(env, "/test/obeyed");
+    await written(env, name, value);
+    expect(await textOf(env, "/test/obeyed")).toBe("after");
+  });
+
+  test("also where one of the two paths has been purged before", async () => {
+    const env = isolate();
+    await textOf(env, "/test/obeyed");
+    await registry().purgeCache(["/test/obeyed"], by);
+    at(3);
+    await textOf(env, "/test/obeyed");
+    await written(env, "location", "/test/obeyed");
+    expect(await textOf(env, "/test/obeyed")).toBe("after");
+  });
+
+  test("but what another host's is, is", async () => {
+    const env = isolate();
+    const before = await textOf(env, "/test/obeyed");
+    await written(env, "location", "https://other.example/test/obeyed");
+    expect(await textOf(env, "/test/obeyed")).toBe(before);
+  });
+});
+
+test("without a cache, models are asked of the backends: no reading is passed off as new", async () => {
+  await registry().overrides();
+  const namespace = bindings.BACKEND_REGISTRY;
+  await runDurableObjectAlarm(namespace.get(namespace.idFromName(registryName)));
+  await vi.waitFor(async () => expect(await textOf(isolate(), "/v1/models")).toContain('"read"'));
+  answer = () => Response.json({ data: [{ id: "new" }] });
+  for (const CACHE of [{ enabled: false }, { ttl: { models: 0 } }, { bypass: ["/v1/models"] }]) {
+    const { text, headers } = await ask(isolate({ CACHE }), "/v1/models");
+    expect([text, headers.get("age"), headers.get("cache-status")]).toEqual([
+      expect.stringContaining('"new"'),
+      null,
+      "jimeng-edge; fwd=bypass",
+    ]);
+  }
+});
+
+test("a misconfigured edge's answer says that no cache had a part in it", async () => {
+  const { headers } = await ask(isolate({}, { BACKEND_SERVERS: "nonsense" }), "/v1/models");
+  expect(headers.get("cache-status")).toBe("jimeng-edge; detail=generated");
+});
+
+test("every kind of answer says what the cache did", async () => {
+  const env = isolate();
+  const asked: [string, RequestInit][] = [
+    ["/nothing", {}],
+    ["/health", {}],
+    ["/test/kept", {}],
+    ["/test/kept", { method: "PUT" }],
+    ["/test/other", { method: "POST" }],
+    ["/v1/images/generations", { method: "POST", body: "{" }],
+    ["/api/backends", {}],
+    ["/metrics", {}],
+    [
+      "/v1/models",
+      { method: "OPTIONS", headers: { origin: "https://a.example", "access-control-request-method": "GET" } },
+    ],
+  ];
+  for (const [path, init] of asked) {
+    const { headers } = await ask(env, path, init);
+    expect(headers.get("cache-status"), path).toMatch(/^jimeng-edge; /);
+  }
 });

@@ -11,7 +11,7 @@ import { readRequestTerms } from "../../shared/cache/directives.ts";
 import { negotiating, selectingValue, unaccounted } from "../../shared/cache/request-fields.ts";
 import { mayStandIn, reuse } from "../../shared/cache/reuse.ts";
 import { storingByOrigin } from "../../shared/cache/storing.ts";
-import type { CacheContext, CacheRequest, CacheResult } from "../cache.ts";
+import type { CacheContext, CacheRequest, CacheResult, Resource } from "../cache.ts";
 import type { Fetched, Origin } from "./fetching.ts";
 import { fetchAnswer } from "./fetching.ts";
 import { fixedKey, slotKey, variantKey } from "./key.ts";
@@ -312,32 +312,27 @@ export async function invalidateTargets(
   response: Response,
   context: CacheContext,
 ): Promise<void> {
-  const targets = new Set([request.target]);
+  const resources = new Map<string, Resource>([[request.target, request]]);
   for (const name of ["location", "content-location"]) {
-    const named = sameOriginTarget(response.headers.get(name), request, response.url);
-    if (named !== null) targets.add(named);
+    const named = resourceNamed(response.headers.get(name), request);
+    if (named !== null) resources.set(named.target, named);
   }
-  await Promise.all([...targets].map((target) => invalidate(target, request, context)));
+  await Promise.all([...resources.values()].map((resource) => invalidate(resource, request.host, context)));
 }
 
-async function invalidate(target: string, request: CacheRequest, { cache }: CacheContext): Promise<void> {
+async function invalidate({ target, generation }: Resource, host: string, { cache }: CacheContext): Promise<void> {
   cache.changes.note(target);
   cache.flights.outdate(target);
-  cache.memory.delete(fixedKey(request.generation, target));
-  const keys = await Promise.all([
-    slotKey(request.generation, request.host, target),
-    fixedStoreKey(request.generation, target),
-  ]);
+  cache.memory.delete(fixedKey(generation, target));
+  const keys = await Promise.all([slotKey(generation, host, target), fixedStoreKey(generation, target)]);
   await Promise.all(keys.map((key) => cache.store.remove(key).catch(() => undefined)));
 }
 
-/** The origin as the client knows it, or as the backend knows itself; null: somewhere else, or no URL. */
-function sameOriginTarget(reference: string | null, request: CacheRequest, answeredBy: string): string | null {
+/** null: somewhere else, or no URL. */
+function resourceNamed(reference: string | null, request: CacheRequest): Resource | null {
   if (reference === null) return null;
   const base = `http://${request.host}${request.target}`;
   if (!URL.canParse(reference, base)) return null;
   const url = new URL(reference, base);
-  const hosts = [new URL(base).host];
-  if (URL.canParse(answeredBy)) hosts.push(new URL(answeredBy).host);
-  return /^https?:$/.test(url.protocol) && hosts.includes(url.host) ? url.pathname + url.search : null;
+  return /^https?:$/.test(url.protocol) ? request.resourceAt(url) : null;
 }

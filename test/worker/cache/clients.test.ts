@@ -39,6 +39,7 @@ async function ask({ cache, nowMs, headers, request, origin }: Ask): Promise<Res
     rule: "origin",
     generation: "0",
     invalidates: true,
+    resourceAt: () => null,
     ...request,
   };
   const context = { cache, settings, counters: zeroCounters(), waitUntil, nowMs: () => nowMs };

@@ -50,6 +50,10 @@ export default {
         rule: (/^\d+$/.test(rule) ? Number(rule) : rule) as CacheRule,
         generation: told("generation") ?? "0",
         invalidates: told("invalidates") !== "no",
+        resourceAt(named) {
+          const known = [told("host") ?? url.host, new URL(env.ORIGIN).host].includes(named.host);
+          return known ? { target: named.pathname + named.search, generation: told("generation") ?? "0" } : null;
+        },
       },
       {
         cache: caches[told("store") ?? "api"] as EdgeCache,
