@@ -657,12 +657,13 @@ export class Fleet {
     return nextProbeMs(backend, leases, this.config.HEALTH_CHECK, this.config.WATCH);
   }
 
-  /** Whether the list of models is older than what clients may be shown. */
+  /** Whether the list of models would be older than what clients may be shown before there is another probe. */
   modelsDue(name: string, nowMs: number): boolean {
     const backend = this.#byName.get(name);
     if (backend === undefined) return false;
     const { modelsReadMs } = backend.learned;
-    return modelsReadMs === null || nowMs - modelsReadMs >= this.config.CACHE.ttl.models * msPerS;
+    const { CACHE, HEALTH_CHECK } = this.config;
+    return modelsReadMs === null || nowMs - modelsReadMs + HEALTH_CHECK.interval * msPerS >= CACHE.ttl.models * msPerS;
   }
 
   /** The next time at which anything is due, for the one alarm. What is `probing` is not due until that has ended. */

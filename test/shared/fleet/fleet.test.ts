@@ -385,6 +385,27 @@ describe("what a backend taught", () => {
   });
 });
 
+describe("the list of models", () => {
+  test.each([1, 17, 250])(
+    "never gets older than clients may be shown, though readings and probes take %s ms",
+    (tookMs) => {
+      const fleet = fleetOf(configOf(three.slice(0, 1)));
+      let readMs = 0;
+      let oldestMs = 0;
+      for (let round = 0; round < 50; round += 1) {
+        const probedMs = fleet.nextDueMs(new Set()) || start;
+        if (readMs > 0) oldestMs = Math.max(oldestMs, probedMs + tookMs - readMs);
+        fleet.probed({ backend: "a", ok: true, reason: "ok", latencyMs: 1, alive: true }, probedMs + tookMs);
+        if (!fleet.modelsDue("a", probedMs + tookMs)) continue;
+        readMs = probedMs + 2 * tookMs;
+        fleet.modelsRead("a", [], readMs);
+      }
+      expect(readMs).toBeGreaterThan(start);
+      expect(oldestMs).toBeLessThanOrEqual(fleet.config.CACHE.ttl.models * 1000);
+    },
+  );
+});
+
 describe("operators' states", () => {
   test("draining takes no new requests and lets those in flight end; disabled is not even probed", () => {
     const fleet = fleetOf();
