@@ -9,6 +9,7 @@ import {
   readErrorBody,
 } from "../shared/jimeng/answer.ts";
 import type { AnswerFacts } from "../shared/jimeng/answer.ts";
+import { isTorn } from "../shared/jimeng/json.ts";
 import { classifyTold, toldErrorIn } from "../shared/jimeng/told-error.ts";
 import type { Outcome } from "../shared/outcome.ts";
 import { aborted } from "../shared/outcome.ts";
@@ -217,22 +218,6 @@ async function read(stream: ReadableStream<Uint8Array>, isJson: boolean): Promis
 function lookedAt(bytes: Uint8Array, room: Room, isJson: boolean): Heard {
   const json = isJson ? possibleError(bytes) : null;
   return { body: { kind: "bytes", bytes, json, room }, state: isJson && isTorn(bytes) ? "cut" : "complete" };
-}
-
-/** JSON that opens and doesn't close: a body without a length whose connection was closed halfway ends like a whole one. */
-function isTorn(bytes: Uint8Array): boolean {
-  let first = 0;
-  let last = bytes.length - 1;
-  while (first < last && isBlank(bytes[first] as number)) first += 1;
-  while (last > first && isBlank(bytes[last] as number)) last -= 1;
-  const opening = bytes[first];
-  if (opening !== 0x7b && opening !== 0x5b) return false;
-  // `{` and `}`, `[` and `]` are two apart.
-  return first === last || bytes[last] !== opening + 2;
-}
-
-function isBlank(byte: number): boolean {
-  return byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
 }
 
 const decoder = new TextDecoder();

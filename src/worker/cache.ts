@@ -64,6 +64,8 @@ export interface EdgeCache {
   /** In front of the store, for routes with a lifetime of their own: a hit there does no I/O at all. */
   readonly memory: ByteLru<CachedAnswer>;
   readonly flights: Flights;
+  /** In milliseconds. */
+  readonly bodyPatienceMs: number;
   /** What has been written to lately: what was asked for before is not stored after. */
   readonly changes: Changes;
   /** When the origin last failed to refresh a key. */
@@ -77,6 +79,8 @@ export interface EdgeCacheOptions {
   readonly memoryBytes: number;
   /** How long a request waits for another one's answer, in milliseconds. */
   readonly patienceMs: number;
+  /** How long a body may take to be kept, in milliseconds; then its client gets it as it comes. */
+  readonly bodyPatienceMs: number;
 }
 
 export function openCache(options: Partial<EdgeCacheOptions> = {}): EdgeCache {
@@ -85,6 +89,8 @@ export function openCache(options: Partial<EdgeCacheOptions> = {}): EdgeCache {
     memory: new ByteLru(options.memoryBytes ?? 16 * 1024 * 1024),
     flights: new Flights(options.patienceMs ?? 3000),
     changes: new Changes(),
+    // As long as a cheap request's deadline for its first byte.
+    bodyPatienceMs: options.bodyPatienceMs ?? 10_000,
     failures: new ByteLru(256 * 1024),
     apart: new ByteLru(256 * 1024),
   };

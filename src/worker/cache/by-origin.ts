@@ -19,6 +19,7 @@ import { fixedStoreKey } from "./fixed.ts";
 import type { Arrival, Landing } from "./flight.ts";
 import { landedWith, passedArrival, refreshBehind } from "./flight.ts";
 import { asHeaders, keptHeaders, sharedRequestHeaders, withPassingFields } from "./message.ts";
+import { keyWeight } from "./store.ts";
 import { arrived, hit, joined, onlyIfCached, stale } from "./serving.ts";
 
 /** Answers that were nobody else's are taken to stay so for this long. */
@@ -156,7 +157,7 @@ function lead(question: Question, held: Held): Promise<Arrival> {
   );
 }
 
-/** Requests join only where they would send the very same. Stays in memory, for as long as the request runs. */
+/** Requests join only where they would send the very same. Never leaves the isolate's memory: it holds what the client's fields hold. */
 function flightKey(question: Question): string {
   return `${question.slotKey}\n${JSON.stringify([...question.headers])}`;
 }
@@ -181,6 +182,7 @@ async function ask(question: Question, held: Held): Promise<Arrival> {
       standIn,
       verdict: (facts) => storingByOrigin({ ...facts, method: "GET", terms, credentials }),
       nowMs: () => context.nowMs(),
+      bodyPatienceMs: context.cache.bodyPatienceMs,
     },
     origin,
   );
@@ -203,7 +205,7 @@ async function ask(question: Question, held: Held): Promise<Arrival> {
     const nothingKept = passedArrival(fetched.response);
     // That one client wanted nothing kept says nothing about the resource.
     if (terms.noStore) return nothingKept;
-    context.cache.apart.set(flightKey(question), context.nowMs() + apartMs, 1024);
+    keepApart(question);
     // What the origin says now has replaced what was stored, even if it may not be stored itself (RFC 9111 §4.3.3).
     return { ...nothingKept, storing: held.answer !== null && !fetched.refused ? forget(question) : null };
   }
@@ -215,19 +217,25 @@ async function keptArrival(
   held: Held,
   fetched: Extract<Fetched, { kind: "kept" }>,
 ): Promise<Arrival> {
-  const { headers, context, terms } = question;
+  const { headers, terms } = question;
   const { answer, names, forwardStatus } = fetched;
   const selection = selectionOf(headers, names);
   const accounted = unaccounted(headers.keys(), names).length === 0;
   const stored = fetched.storable && accounted && !hasChanged(question);
   const landing: Landing = accounted ? { kind: "answer", answer, how: "fetched", names, selection } : { kind: "apart" };
-  if (!accounted) context.cache.apart.set(flightKey(question), context.nowMs() + apartMs, 1024);
+  if (!accounted) keepApart(question);
   let storing: Promise<unknown> | null = null;
   if (stored) storing = store(question, held.slot, { names, selection, answer });
   // That this client wanted nothing kept says nothing about what is stored.
   else if (held.answer !== null && accounted && !terms.noStore) storing = forget(question);
   const own = accounted ? null : ownResponse(answer);
   return { landing, response: own, error: null, forwardStatus, stored, storing };
+}
+
+function keepApart(question: Question): void {
+  const { context } = question;
+  const key = flightKey(question);
+  context.cache.apart.set(key, context.nowMs() + apartMs, keyWeight(key));
 }
 
 /** For its maker only: as the origin sent it. */

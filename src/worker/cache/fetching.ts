@@ -5,7 +5,7 @@ import { selectingNames } from "../../shared/cache/request-fields.ts";
 import type { AnswerFacts, Verdict } from "../../shared/cache/storing.ts";
 import { varyNames } from "../../shared/cache/storing.ts";
 import { failureResponse } from "../failure.ts";
-import { cachedAnswer, keptHeaders, readBody, withPassingFields } from "./message.ts";
+import { bodyLimit, cachedAnswer, keptHeaders, readBody, withPassingFields } from "./message.ts";
 
 /**
  * What the rest of the pipeline made of an upstream request.
@@ -50,6 +50,8 @@ export interface Fetching {
   readonly standIn: boolean;
   readonly verdict: (facts: Pick<AnswerFacts, "status" | "fields" | "requestMs" | "responseMs">) => Verdict;
   readonly nowMs: () => number;
+  /** How long a body may take to be kept. */
+  readonly bodyPatienceMs: number;
 }
 
 export async function fetchAnswer(fetching: Fetching, origin: Origin): Promise<Fetched> {
@@ -76,17 +78,19 @@ export async function fetchAnswer(fetching: Fetching, origin: Origin): Promise<F
   }
   const verdict = fetching.verdict({ status: response.status, fields: response.headers, ...times });
   if (!verdict.store) return { kind: "apart", response, refused: false };
-  return whole(response, verdict, times.responseMs);
+  return whole(response, verdict, times.responseMs, fetching.bodyPatienceMs);
 }
 
 async function whole(
   response: Response,
   verdict: Extract<Verdict, { store: true }>,
   receivedMs: number,
+  withinMs: number,
 ): Promise<Fetched> {
   try {
-    const body = await readBody(response);
-    if (body.kind === "larger") return { kind: "apart", response: new Response(body.stream, response), refused: false };
+    const body = await readBody(response, { bytes: bodyLimit, withinMs });
+    if (body.kind === "passing")
+      return { kind: "apart", response: new Response(body.stream, response), refused: false };
     const answer = cachedAnswer(response, body.bytes, verdict.retention, verdict.omit, receivedMs);
     return { kind: "kept", answer, names: namesOf(response.headers), forwardStatus: response.status, storable: true };
   } catch {

@@ -15,7 +15,7 @@ import { landedWith, passedArrival, refreshBehind } from "./flight.ts";
 import { digest, fixedKey } from "./key.ts";
 import { readBody, sharedRequestHeaders } from "./message.ts";
 import { arrived, hit, joined, onlyIfCached, stale } from "./serving.ts";
-import { weightOf } from "./store.ts";
+import { keyWeight, weightOf } from "./store.ts";
 
 /** A failure younger than this is believed: what is stale is served at once and the origin asked behind it. */
 const failureMemoryMs = 60_000;
@@ -110,11 +110,13 @@ async function ask(question: Question, held: CachedAnswer | null, as: "leading" 
   const standIn = held !== null && mayStandIn(held, noTerms, true, context.nowMs());
   const headers = sharedRequestHeaders(request.headers, "fixed");
   const verdict = (facts: Parameters<typeof storingFixed>[0]) => storingFixed(facts, lifetimeS, context.settings);
-  const fetched = await fetchAnswer({ headers, held, standIn, verdict, nowMs: () => context.nowMs() }, origin);
+  const { bodyPatienceMs } = context.cache;
+  const nowMs = () => context.nowMs();
+  const fetched = await fetchAnswer({ headers, held, standIn, verdict, nowMs, bodyPatienceMs }, origin);
 
   if (fetched.kind === "failed") {
-    context.cache.failures.set(key, context.nowMs(), key.length * 2 + 64);
-    if (held === null || !standIn) return failedWith(fetched.response, fetched.error);
+    context.cache.failures.set(key, context.nowMs(), keyWeight(key));
+    if (held === null || !standIn) return failedWith(fetched.response, fetched.error, bodyPatienceMs);
     await fetched.response?.body?.cancel();
     if (as === "leading") remember(question, held);
     const landing: Landing = { kind: "answer", answer: held, how: "stand-in", names: [], selection: [] };
@@ -132,12 +134,12 @@ async function ask(question: Question, held: CachedAnswer | null, as: "leading" 
 }
 
 /** On a shared route a failure is everybody's, so those who waited get it too instead of asking a broken backend one by one. */
-async function failedWith(response: Response | null, error: unknown): Promise<Arrival> {
+async function failedWith(response: Response | null, error: unknown, withinMs: number): Promise<Arrival> {
   if (response === null) return { ...landedWith({ kind: "apart" }), error };
   const forwardStatus = response.status;
-  const body = await readBody(response, failureBytes).catch(() => null);
+  const body = await readBody(response, { bytes: failureBytes, withinMs }).catch(() => null);
   if (body === null) return { ...landedWith({ kind: "apart" }), error: new Error("the failure's body was cut short") };
-  if (body.kind === "larger") return passedArrival(new Response(body.stream, response));
+  if (body.kind === "passing") return passedArrival(new Response(body.stream, response));
   const own = new Set(["set-cookie", "content-encoding", "content-length"]);
   const headers: HeaderList = [...response.headers].filter(([name]) => !own.has(name));
   return { ...landedWith({ kind: "failed", status: response.status, headers, body: body.bytes }), forwardStatus };
@@ -151,7 +153,7 @@ function hasChanged({ context, request, changesMark }: Question): boolean {
 function remember(question: Question, answer: CachedAnswer): boolean {
   if (hasChanged(question)) return false;
   const { key, context } = question;
-  context.cache.memory.set(key, answer, weightOf(answer));
+  context.cache.memory.set(key, answer, weightOf(answer) + keyWeight(key));
   return true;
 }
 

@@ -5,7 +5,8 @@ import { notModified, notModifiedHeaders, rangeOf } from "../../shared/cache/con
 import { formatHttpDate } from "../../shared/cache/http-date.ts";
 import { roleOf } from "../../shared/cache/request-fields.ts";
 import type { FieldReader } from "../../shared/cache/storing.ts";
-import { joined } from "../buffer.ts";
+import { isTorn } from "../../shared/jimeng/json.ts";
+import { joined, Room } from "../buffer.ts";
 
 /** A larger body is passed on as it comes and not kept: it would have to be held in memory. */
 export const bodyLimit = 10 * 1024 * 1024;
@@ -59,50 +60,98 @@ export function cachedAnswer(
 
 export type Body =
   | { readonly kind: "whole"; readonly bytes: Uint8Array }
-  /** Beyond the limit: what was read, then the rest. */
-  | { readonly kind: "larger"; readonly stream: ReadableStream<Uint8Array> };
+  /** Too large, too slow, or nothing to keep: what was read, then the rest as it comes. */
+  | { readonly kind: "passing"; readonly stream: ReadableStream<Uint8Array> };
+
+/** What a body may take to be kept. */
+export interface BodyLimits {
+  readonly bytes: number;
+  readonly withinMs: number;
+}
 
 /** Throws when the body ends before it should. */
-export async function readBody(response: Response, limit = bodyLimit): Promise<Body> {
+export async function readBody(response: Response, limits: BodyLimits): Promise<Body> {
   if (response.body === null) return { kind: "whole", bytes: new Uint8Array(0) };
   const coded = response.headers.has("content-encoding");
   const stated = coded ? null : response.headers.get("content-length");
-  if (stated !== null && Number(stated) > limit) return { kind: "larger", stream: response.body };
-  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  if (stated !== null && Number(stated) > limits.bytes) return { kind: "passing", stream: response.body };
+  const read = await readWithin(response.body as ReadableStream<Uint8Array>, limits);
+  if (read.kind === "passing") return read;
+  const { bytes } = read;
+  if (stated !== null && Number(stated) !== bytes.byteLength)
+    throw new Error(`body cut short: ${bytes.byteLength} of ${stated} bytes`);
+  // Without a length, and with some framings, a cut is a clean end to us: half a JSON document is none, and what is no document is not kept.
+  if (stated !== null || !isJson(response.headers) || isDocument(bytes)) return read;
+  if (isTorn(bytes)) throw new Error("body cut short: a JSON document without its end");
+  return { kind: "passing", stream: new Response(bytes).body as ReadableStream<Uint8Array> };
+}
+
+async function readWithin(stream: ReadableStream<Uint8Array>, { bytes, withinMs }: BodyLimits): Promise<Body> {
+  const reader = stream.getReader();
+  const room = new Room();
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    chunks.push(value);
-    size += value.byteLength;
-    if (size > limit) return { kind: "larger", stream: continued(chunks, reader) };
+  const late = Promise.withResolvers<null>();
+  const timer = setTimeout(() => late.resolve(null), withinMs);
+  try {
+    for (;;) {
+      const reading = reader.read();
+      const got = await Promise.race([reading, late.promise]);
+      if (got === null) return { kind: "passing", stream: continued(chunks, reader, reading, room) };
+      if (got.done) break;
+      chunks.push(got.value);
+      size += got.value.byteLength;
+      if (!room.take(got.value.byteLength, Date.now()) || size > bytes)
+        return { kind: "passing", stream: continued(chunks, reader, null, room) };
+    }
+  } catch (error) {
+    room.give();
+    throw error;
+  } finally {
+    clearTimeout(timer);
   }
-  const bytes = joined(chunks, size);
-  if (stated !== null && Number(stated) !== size) throw new Error(`body cut short: ${size} of ${stated} bytes`);
-  // Without a length, and with some framings, a cut is a clean end to us: but half a JSON document is none.
-  if (stated === null && isJson(response.headers)) JSON.parse(new TextDecoder().decode(bytes));
-  return { kind: "whole", bytes };
+  room.give();
+  return { kind: "whole", bytes: joined(chunks, size) };
 }
 
 function isJson(headers: Headers): boolean {
-  return /^application\/(?:[\w.+-]+\+)?json\b/i.test(headers.get("content-type") ?? "");
+  return /^application\/(?:[\w.+-]+\+)?json *(?:;|$)/i.test(headers.get("content-type") ?? "");
 }
 
+function isDocument(bytes: Uint8Array): boolean {
+  try {
+    JSON.parse(new TextDecoder().decode(bytes));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+type Reading = ReturnType<ReadableStreamDefaultReader<Uint8Array>["read"]>;
+
+/** `pending`: what is being read already. The room is given back when what was read has gone. */
 function continued(
   chunks: readonly Uint8Array[],
   reader: ReadableStreamDefaultReader<Uint8Array>,
+  pending: Reading | null,
+  room: Room,
 ): ReadableStream<Uint8Array> {
+  let next = pending;
   return new ReadableStream<Uint8Array>({
     start(controller) {
       for (const chunk of chunks) controller.enqueue(chunk);
     },
     async pull(controller) {
-      const { done, value } = await reader.read();
+      room.give();
+      const { done, value } = await (next ?? reader.read());
+      next = null;
       if (done) controller.close();
       else controller.enqueue(value);
     },
-    cancel: (reason) => reader.cancel(reason),
+    cancel(reason) {
+      room.give();
+      return reader.cancel(reason);
+    },
   });
 }
 

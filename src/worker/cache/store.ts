@@ -22,6 +22,11 @@ export function weightOf(answer: CachedAnswer): number {
   return bytes;
 }
 
+/** What a key weighs that a client may choose: a character may take two bytes. */
+export function keyWeight(key: string): number {
+  return 2 * key.length + 64;
+}
+
 /** For where there is no Cache API: what was used last, within a bound. */
 export class MemoryStore implements CacheStore {
   readonly shared: boolean = false;

@@ -331,3 +331,26 @@ test.each(["origin", 60] as const)("a write to the store that a change overtakes
     expect(await next.text()).toBe("after");
   }
 });
+
+test("what a client may choose at will is weighed: long targets and long fields don't take more memory than there is", async () => {
+  const cache = openCache({ store: new MemoryStore(), memoryBytes: 1024 * 1024 });
+  const long = "x".repeat(16_000);
+  for (let asked = 0; asked < 300; asked += 1) {
+    const target = `/x?${asked}${long}`;
+    const request = { target, rule: 60 } as const;
+    await ask({
+      cache,
+      nowMs: 0,
+      headers: {},
+      request,
+      origin: async () => ({ response: new Response("1"), verdict: "ok" }),
+    });
+    const headers = { authorization: `Bearer ${asked}${long}` };
+    await ask({ cache, nowMs: 0, headers, origin: async () => ({ response: new Response("1"), verdict: "ok" }) });
+  }
+  // A character may take two bytes.
+  expect(cache.memory.size * 2 * long.length).toBeLessThanOrEqual(1024 * 1024);
+  expect(cache.memory.size).toBeGreaterThan(10);
+  expect(cache.apart.size * 2 * long.length).toBeLessThanOrEqual(256 * 1024);
+  expect(cache.apart.size).toBeGreaterThan(0);
+});

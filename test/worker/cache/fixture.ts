@@ -16,7 +16,7 @@ const patienceMs = 3000;
 const caches: Record<string, EdgeCache> = {
   api: openCache({ store: openStore(), patienceMs }),
   memory: openCache({ store: new MemoryStore(), patienceMs }),
-  impatient: openCache({ store: new MemoryStore(), patienceMs: 100 }),
+  impatient: openCache({ store: new MemoryStore(), patienceMs: 100, bodyPatienceMs: 100 }),
 };
 const counters = zeroCounters();
 

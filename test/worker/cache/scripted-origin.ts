@@ -14,6 +14,8 @@ export interface ScriptedAnswer {
   readonly chunked?: boolean;
   /** Answers when this has happened. */
   readonly after?: Promise<unknown>;
+  /** Having sent its body, without a length, falls silent until this has happened; then it ends well. */
+  readonly endsAfter?: Promise<unknown>;
 }
 
 export interface Asked {
@@ -91,6 +93,11 @@ export class ScriptedOrigin {
     const body = request.method === "HEAD" || answer.status === 304 || answer.status === 204 ? "" : (answer.body ?? "");
     response.sendDate = false;
     response.writeHead(answer.status ?? 200, fieldsOf(answer, script.date, body));
+    if (answer.endsAfter !== undefined) {
+      response.write(body);
+      await answer.endsAfter;
+      return void response.end();
+    }
     if (answer.cut === undefined) return void response.end(body);
     response.write(body);
     setImmediate(() => request.socket.destroy());
@@ -104,7 +111,7 @@ function fieldsOf(answer: ScriptedAnswer, date: string, body: string | Uint8Arra
   ) as string[];
   const size = typeof body === "string" ? Buffer.byteLength(body) : body.byteLength;
   if (answer.cut === "length") fields.push("content-length", String(size + 100));
-  else if (answer.cut === undefined && answer.chunked !== true && body !== "")
+  else if (answer.cut === undefined && answer.chunked !== true && answer.endsAfter === undefined && body !== "")
     fields.push("content-length", String(size));
   return fields;
 }

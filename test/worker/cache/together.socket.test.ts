@@ -269,6 +269,61 @@ test("a HEAD that was under way during a change does not bring back what the cha
   expect((await changedDuring("/race-head", read, before)).body).toBe("after");
 });
 
+/** The head and the first piece of the body. */
+function beginningOf(target: string, headers: Record<string, string>): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const request = client.begin(target, { headers });
+    request.on("error", reject);
+    request.on("response", (incoming) =>
+      incoming
+        .on("error", () => undefined)
+        .once("data", (chunk: Buffer) => {
+          resolve(`${incoming.statusCode} ${chunk.toString()}`);
+          request.destroy();
+        }),
+    );
+  });
+}
+
+test.each(["60", "origin"])(
+  "a body that falls silent goes to its client as it comes, and nobody else is kept waiting: rule %s",
+  async (rule) => {
+    const prefix = `/silent-${rule}`;
+    const headers = { "x-test-rule": rule, "x-test-store": "impatient" };
+    const kept = { "cache-control": "max-age=60" };
+    const never = Promise.withResolvers<void>();
+    origin.expect(
+      prefix,
+      Date.now(),
+      { headers: kept, body: "half", endsAfter: never.promise },
+      { headers: kept, body: "whole" },
+    );
+    expect(await beginningOf(`${prefix}/x`, headers)).toBe("200 half");
+    expect((await client.ask(`${prefix}/x`, { headers })).body).toBe("whole");
+    never.resolve();
+  },
+);
+
+test("a slow body that is passed on as it comes arrives whole", async () => {
+  const headers = { "x-test-rule": "60", "x-test-store": "impatient" };
+  const opened = Promise.withResolvers<void>();
+  origin.expect("/slow", Date.now(), { body: "slow but whole", endsAfter: opened.promise });
+  const answered = Promise.withResolvers<void>();
+  const arrived = new Promise<string>((resolve) => {
+    client.begin("/slow/x", { headers }).on("response", (incoming) => {
+      let text = "";
+      incoming.on("data", (chunk: Buffer) => {
+        text += chunk.toString();
+        answered.resolve();
+      });
+      incoming.on("end", () => resolve(text));
+    });
+  });
+  await answered.promise;
+  opened.resolve();
+  expect(await arrived).toBe("slow but whole");
+});
+
 test("what was counted adds up: each answer is one of hit, miss, stale, collapsed, bypass", async () => {
   const before = JSON.parse((await client.ask("/counters")).body) as Record<string, number>;
   origin.expect("/counted", Date.now(), { body: "one" });

@@ -152,6 +152,21 @@ export const storing: readonly Case[] = [
       { at: 1, origin: { headers: fresh, body: "whole" }, is: "whole", asked: 1 },
     ],
   },
+  ...[
+    ["application/json", '{"a":1}\n{"a":2}\n'],
+    ["application/json", "plain words"],
+    ["application/json-seq", '\u001e{"a":1}\n'],
+  ].map(([type, body]): Case => ({
+    clause: "RFC 9111 §3.3",
+    says: `what calls itself ${type} and is no document, but no half of one either, passes: ${JSON.stringify(body)}`,
+    steps: [
+      {
+        origin: { headers: { ...fresh, "content-type": type as string }, body: body as string, chunked: true },
+        status: 200,
+        is: body as string,
+      },
+    ],
+  })),
   {
     clause: "RFC 9111 §3.3",
     says: "a whole chunked body is stored",
