@@ -6,7 +6,7 @@ import type { Env } from "../../src/worker/env.ts";
 import { handle } from "../../src/worker/pipeline.ts";
 import { collectNothing } from "./at-once.ts";
 import { registry } from "./operator/fleet-state.ts";
-import { bindings, broken, environment } from "./operator/fixture.ts";
+import { bindings, broken, environment, tokens } from "./operator/fixture.ts";
 
 const by = { name: "alice", from: null };
 const startMs = Date.UTC(2026, 10, 23, 12);
@@ -42,6 +42,7 @@ function at(seconds: number): void {
 }
 
 const routes = [
+  { path: "/test/named/*", methods: ["GET"], cache: 3600 },
   { path: "/test/kept", methods: ["GET"], cache: 3600 },
   { path: "/test/obeyed", methods: ["GET", "POST"], cache: "origin" },
   { path: "/test/other", methods: ["GET", "POST"], cache: "origin" },
@@ -100,6 +101,20 @@ describe("a purge", () => {
       expect(await textOf(cold, path)).toBe("answer 2");
     },
   );
+});
+
+test.each([
+  ["/test/named/即梦", "/test/named/即梦"],
+  ["/test/named/即梦", "/test/named/%E5%8D%B3%E6%A2%A6"],
+  ['/api/test/named/a"b', "/test/named/a%22b"],
+  ["/test/named/x", "/api/test/named/./x"],
+])("a purge of %s is a purge of what a client asks for as %s", async (purged, asked) => {
+  const env = isolate();
+  expect([await textOf(env, asked), await textOf(env, asked)]).toEqual(["answer 1", "answer 1"]);
+  const headers = { authorization: `Bearer ${tokens.operator}`, "content-type": "application/json" };
+  await ask(env, "/api/cache/purge", { method: "POST", headers, body: JSON.stringify({ paths: [purged] }) });
+  at(3);
+  expect(await textOf(env, asked)).toBe("answer 2");
 });
 
 describe("what a write's Location or Content-Location names is no longer used", () => {

@@ -24,6 +24,11 @@ async function override({ exchange, by }: Asked<unknown, unknown, unknown>, want
 }
 
 /** Paths as clients use them, with the base path or without. */
+/** A path as clients' requests carry it: what a person writes as it reads, a URL holds encoded. */
+function asSent(path: string): string {
+  return new URL(path, "http://any.invalid").pathname;
+}
+
 const cachedPath = pathText("a path beginning with /, without a query");
 
 export const settingRoutes: readonly OperatorRoute[] = [
@@ -118,7 +123,7 @@ export const settingRoutes: readonly OperatorRoute[] = [
     failures: ["registry_unavailable"],
     async run({ exchange, by, body }) {
       const base = exchange.edge.config.BASE_PATH;
-      const paths = (body.paths ?? []).map((path) => withoutBase(path, base) ?? path);
+      const paths = (body.paths ?? []).map(asSent).map((path) => withoutBase(path, base) ?? path);
       const purged = body.all === true ? null : [...new Set(paths)];
       const generations = await askRegistry(exchange, (registry) => registry.purgeCache(purged, by));
       showSoon(exchange);
