@@ -24,13 +24,21 @@ export interface Outgoing {
 
 /** Reads as much of the request's body as the route needs, and no more than may be kept. Throws `UploadFailed`. */
 export async function outgoing(request: Request, route: Route, patience: UploadPatience): Promise<Outgoing> {
-  const { body, headers } = request;
+  const { body, headers, method } = request;
   const length = declaredLength(headers);
-  if (body === null || length === 0) return kept(null, route);
+  if (body === null || length === 0 || isWithoutMeaning(method)) return kept(null, route);
   if (isMultipart(headers) || (length ?? 0) > keptBodyBytes) return piped(body, length, route, patience);
   const { idleMs } = patience;
   if (length !== null && length <= uncountedBytes) return kept(await uploadedWhole(request, idleMs), route);
   return gathered(new Upload(body, idleMs), length, route);
+}
+
+/**
+ * A body of these has no meaning (RFC 9110 §9.3.1, §9.3.2) and the runtime sends none: it would throw, as it does at a
+ * broken connection.
+ */
+function isWithoutMeaning(method: string): boolean {
+  return method === "GET" || method === "HEAD";
 }
 
 export const nobodysFault = async (): Promise<null> => null;

@@ -136,6 +136,24 @@ describe("the request", () => {
     }
   });
 
+  it.each([
+    ["GET", "/test/x"],
+    ["HEAD", "/test/x"],
+    ["GET", "/ping"],
+    ["GET", "/usage/stats"],
+    ["GET", "/v1/async/tasks/some-task/status"],
+  ])("of a method that has no use for a body goes on without it, and nobody is blamed: %s %s", async (method, path) => {
+    answers(whole(200, '{"success":true,"data":{}}'));
+    const body = "x".repeat(100_000);
+    const answer = await askRaw(raw.edge.port, path, { method, headers: json, body });
+    expect(answer.status).toBe(200);
+    if (path !== "/ping") {
+      expect(lastRequest().target).toBe(path);
+      expect([lastRequest().method, lastRequest().body.length]).toEqual([method, 0]);
+    }
+    expect((await serversOf(raw.edge)).map(({ state }) => state)).toEqual(["healthy"]);
+  });
+
   it("with malformed JSON is passed on as it is, for the server to judge", async () => {
     await askRaw(raw.edge.port, "/v1/images/generations", { ...generation, body: '{"prompt": "x' });
     expect(lastRequest().body.toString("utf8")).toBe('{"prompt": "x');
