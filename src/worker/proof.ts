@@ -1,5 +1,6 @@
 /** Proof of life before something expensive is sent. */
 import type { PickedBackend } from "../shared/contract.ts";
+import { isGatewaysWord } from "../shared/jimeng/answer.ts";
 import type { Edge } from "./edge.ts";
 
 /** Whether the backend answers its health path within `WATCH.pingTimeout`. Anything that its process says will do. */
@@ -13,8 +14,7 @@ export async function isAlive(edge: Edge, backend: PickedBackend): Promise<boole
       signal: AbortSignal.timeout(WATCH.pingTimeout * 1000),
     });
     await response.body?.cancel();
-    // Cloudflare speaks in place of a dead origin.
-    return response.status < 520 || response.status > 530;
+    return !isGatewaysWord(response.status);
   } catch {
     return false;
   }

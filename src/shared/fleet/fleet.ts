@@ -346,7 +346,7 @@ export class Fleet {
     if (successes === 0 && nothing > 0) this.#feedFailures(backend, line.routeClass, nothing, 0, nowMs);
     if (successes + failures === 0) return noEffects;
     const seenByProbe = line.lastFailure?.seenByProbe ?? false;
-    if (line.trailingFailures > 0 && seenByProbe) backend.learned.proofMs = null;
+    if (line.trailingFailures > 0) backend.learned.proofMs = null;
     return this.#outcomes(
       backend,
       {
@@ -414,7 +414,8 @@ export class Fleet {
   #noteLife(backend: LiveBackend, outcome: Outcome, nowMs: number): void {
     const answered = outcome.kind === "success" || outcome.kind === "client_fault" || outcome.kind === "token_fault";
     if (answered) heard(backend, nowMs);
-    else if (outcome.seenByProbe) backend.learned.proofMs = null;
+    // Also one that was told: a proxy's 502 is a connection that broke behind it, and a ping costs next to nothing.
+    else if (outcome.kind === "backend_fault") backend.learned.proofMs = null;
   }
 
   #outcomes(backend: LiveBackend, event: HealthEvent & { kind: "outcomes" }, nowMs: number): Effects {
@@ -488,7 +489,8 @@ export class Fleet {
     this.totals(backend.name).probed(fact.ok);
     learned.lastCheckMs = nowMs;
     if (fact.alive) heard(backend, nowMs);
-    else learned.proofMs = null;
+    // A process that may be a proxy's is a sign of life, and no proof of it.
+    if (!fact.ok) learned.proofMs = null;
     learned.consecutiveFailures = fact.ok ? 0 : learned.consecutiveFailures + 1;
     if (forgetOldRefusals(backend, nowMs)) this.#spoil("substance");
     this.#spoil("load");

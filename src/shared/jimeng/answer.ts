@@ -87,6 +87,14 @@ const cloudflareStatuses: Readonly<Record<number, Outcome>> = {
   529: outcome("capacity", "unknown", false, "http_529"),
 };
 
+/**
+ * Whether a ping's answer may be that of a proxy in front of a server that is gone: Cloudflare's own, or what every
+ * gateway says (RFC 9110 §15.6.3–15.6.5). No server of ours says one of these by itself.
+ */
+export function isGatewaysWord(status: number): boolean {
+  return (status >= 502 && status <= 504) || (status >= 520 && status <= 530);
+}
+
 /** Decides what an answer means. Never throws, whatever the facts. */
 export function classifyAnswer(facts: AnswerFacts, routeClass: RouteClass): Outcome {
   if (facts.code !== null) return classifyCode(facts, facts.code, routeClass);

@@ -205,3 +205,18 @@ describe("a backend that refuses connections from the start", () => {
     },
   );
 });
+
+it("servers that are gone, and for which a gateway answers 502, 503 or 504 at once, cost no generation", async () => {
+  const gone = await Promise.all([502, 503, 504].map((status) => TestBackend.start({ name: `gone-${status}` })));
+  await Promise.all(gone.map((one, index) => one.fault({ kind: "status", status: 502 + index })));
+  const well = await TestBackend.start({ name: "well" });
+  const fleet = await startEdgeBefore([...gone, well]);
+  try {
+    const statuses: number[] = [];
+    for (let index = 0; index < 30; index += 1) statuses.push((await fleet.post(picturePath, { prompt: "x" })).status);
+    expect(statuses).toEqual(Array.from({ length: 30 }, () => 200));
+    expect(await well.submitCount()).toBe(30);
+  } finally {
+    await fleet.stop();
+  }
+});

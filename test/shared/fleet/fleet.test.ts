@@ -349,6 +349,21 @@ describe("proof of life", () => {
     expect(proofs(start + 5000)).toMatchObject({ a: true, b: false });
     expect(proofs(start + 5001)).toMatchObject({ b: true });
   });
+
+  test("is needed after what a gateway says in place of a server, to a request as to a ping", () => {
+    const fleet = fleetOf();
+    const isNeeded = (backend: string): boolean | undefined => {
+      const reply = fleet.pick(asking(), "p", null, now(start));
+      return reply.kind === "picked" ? reply.candidates.find(({ name }) => name === backend)?.needsProof : undefined;
+    };
+    for (const name of ["a", "b"])
+      fleet.settle({ leaseId: name, report: ended(name), moveTo: null, orphaned: false }, start);
+    expect([isNeeded("a"), isNeeded("b")]).toEqual([false, false]);
+    const outcome: Outcome = { ...broken, seenByProbe: false, reason: "http_502" };
+    fleet.settle({ leaseId: "x", report: ended("a", { outcome }), moveTo: null, orphaned: false }, start);
+    fleet.probed({ backend: "b", ok: false, reason: "http_502", latencyMs: 3, alive: true }, start);
+    expect([isNeeded("a"), isNeeded("b")]).toEqual([true, true]);
+  });
 });
 
 describe("what a backend taught", () => {

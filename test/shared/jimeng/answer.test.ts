@@ -4,6 +4,7 @@ import type { Dialect } from "../../../src/shared/config/config.ts";
 import {
   classifyAnswer,
   classifyThrown,
+  isGatewaysWord,
   isJimengBody,
   learnFrom,
   readErrorBody,
@@ -216,6 +217,13 @@ describe("an answer without a code is judged by its status", () => {
     expect(kind(-2001)).toBe("capacity/unknown");
     expect(kind(-1000)).toBe("capacity/unknown");
   });
+});
+
+test("a ping's answer proves no life where a gateway may have given it, and does where only the server can have", () => {
+  for (const status of [502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 530])
+    expect([status, isGatewaysWord(status)]).toEqual([status, true]);
+  for (const status of [200, 204, 301, 401, 404, 429, 500, 501, 505, 519, 531])
+    expect([status, isGatewaysWord(status)]).toEqual([status, false]);
 });
 
 describe("a thrown error", () => {
