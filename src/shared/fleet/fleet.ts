@@ -212,7 +212,6 @@ export class Fleet {
     const choice = select(this.#backends, request, this.config.BALANCE, this.#selection, now);
     if (choice.kind === "none")
       return { kind: "none", reason: choice.reason, retryAfterS: this.#retryAfterS(request.routeClass, nowMs) };
-    this.#budget.record(1, 0, nowMs);
     return this.#assign(request, leaseId, choice.ordered, nowMs);
   }
 
@@ -275,7 +274,6 @@ export class Fleet {
   #move(leaseId: string, backend: string, nowMs: number): void {
     this.leases.move(leaseId, backend, nowMs);
     if (this.#byName.get(backend)?.state === "trial") this.#step({ kind: "assigned", backend }, nowMs);
-    this.#budget.record(0, 1, nowMs);
   }
 
   #orphan(leaseId: string, report: AttemptReport, nowMs: number): void {
@@ -322,10 +320,16 @@ export class Fleet {
   report(report: Report, nowMs: number): Effects {
     const moved = this.isolates.report(report.isolate, report.inFlight, nowMs);
     this.counters = addCounters(this.counters, report.counters);
-    this.#budget.record(report.counters.requests, report.counters.retries, nowMs);
+    this.#fundRetries(report.counters, nowMs);
     const all = report.lines.map((line) => this.#lineHeard(line, report.edgeRegion, nowMs));
     if (moved || report.lines.length > 0) this.#spoil("load");
     return joinEffects(all);
+  }
+
+  /** Isolates count all requests and retries, picked here or not. A client that is refused earns nobody a retry. */
+  #fundRetries({ requests, retries, limiter }: EdgeCounters, nowMs: number): void {
+    const refused = (limiter["refused"] ?? 0) + (limiter["remembered"] ?? 0);
+    this.#budget.record(Math.max(0, requests - refused), retries, nowMs);
   }
 
   #lineHeard(line: ReportLine, edgeRegion: string, nowMs: number): Effects {

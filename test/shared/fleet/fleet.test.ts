@@ -2,7 +2,14 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { readConfig } from "../../../src/shared/config/read.ts";
 import type { Config } from "../../../src/shared/config/config.ts";
-import type { AttemptReport, PickReply, PickRequest, ReportLine } from "../../../src/shared/contract.ts";
+import type {
+  AttemptReport,
+  EdgeCounters,
+  PickReply,
+  PickRequest,
+  Report,
+  ReportLine,
+} from "../../../src/shared/contract.ts";
 import { noCounters } from "../../../src/shared/fleet/counters.ts";
 import { emptyMemory, Fleet } from "../../../src/shared/fleet/fleet.ts";
 import type { FleetMemory } from "../../../src/shared/fleet/fleet.ts";
@@ -482,6 +489,46 @@ describe("the table", () => {
     expect(fleet.table(start + 60_000)).toBe(table);
     fleet.modelsRead("a", [], start + 60_000);
     expect(fleet.table(start + 60_000).version).toBeGreaterThan(table.version);
+  });
+});
+
+describe("the retry budget", () => {
+  const report = (isolate: string, counters: Partial<EdgeCounters>): Report => ({
+    isolate,
+    edgeRegion: "local",
+    lines: [],
+    inFlight: {},
+    counters: { ...noCounters, ...counters },
+    tableVersion: -1,
+  });
+
+  test("is a fifth of ten seconds' requests and a hundred; each request and each retry counts once", () => {
+    const fleet = fleetOf();
+    for (let index = 0; index < 50; index += 1) {
+      fleet.pick(asking(), `l${index}`, null, now(start));
+      const retried = index < 20;
+      const settlement = { leaseId: `l${index}`, report: ended("a"), orphaned: false };
+      if (retried) fleet.settle({ ...settlement, moveTo: "b" }, start);
+      fleet.settle({ ...settlement, moveTo: null }, start);
+    }
+    fleet.report(report("one", { requests: 50, retries: 20 }), start);
+    expect(fleet.retryBudget(start)).toBe(100 + 10 - 20);
+    expect(fleet.retryBudget(start + 11_000)).toBe(100);
+  });
+
+  test("does not grow with clients that are refused, and is not spent by pings that fail", () => {
+    const fleet = fleetOf();
+    fleet.report(report("one", { requests: 1000, limiter: { refused: 100, remembered: 800, admitted: 100 } }), start);
+    expect(fleet.retryBudget(start)).toBe(120);
+    fleet.pick(asking(), "l", null, now(start));
+    fleet.settle({ leaseId: "l", report: ended("a", { outcome: broken }), moveTo: "b", orphaned: false }, start);
+    expect(fleet.retryBudget(start)).toBe(120);
+  });
+
+  test("travels with the table, an equal share for each isolate", () => {
+    const fleet = fleetOf();
+    for (const isolate of ["one", "two", "three", "four"]) fleet.report(report(isolate, { requests: 25 }), start);
+    expect(fleet.table(start).retryAllowance).toBe(30);
   });
 });
 
