@@ -58,11 +58,10 @@ export async function forward(journey: Journey): Promise<Forwarded> {
   const deadlineMs = Date.now() + totalMs(journey);
   const tried = new Set<string>();
   edge.table.requested(exchange.startedMs);
-  let backend = candidates[0] as PickedBackend;
+  const first = candidates[0] as PickedBackend;
+  let backend = await firstAlive(journey, account, first, tried);
+  if (backend === null) return unreachable(journey, first);
   for (let made = 1; ; made += 1) {
-    const alive = await firstAlive(journey, account, backend, tried);
-    if (alive === null) return unreachable(journey, backend);
-    backend = alive;
     if (hasLeft(journey)) return spared(account, backend);
     tried.add(backend.name);
     const tripped = await tryAt(journey, account, backend, deadlineMs);
@@ -70,10 +69,13 @@ export async function forward(journey: Journey): Promise<Forwarded> {
     if (next === null) return arrived(journey, account, backend, tripped);
     tripped.release();
     account.closed(backend.name, tripped.result, 0, next.name);
+    if (!journey.upstream.standIn) await pause(backoffMs(made - 1, edge.config.RETRY, Math.random));
+    const alive = await firstAlive(journey, account, next, tried);
+    // Nobody else is there: what the last one has said stands.
+    if (alive === null) return arrived(journey, account, backend, tripped);
     await discard(tripped.result.answer);
     edge.findings.counters.retries += 1;
-    if (!journey.upstream.standIn) await pause(backoffMs(made - 1, edge.config.RETRY, Math.random));
-    backend = next;
+    backend = alive;
   }
 }
 

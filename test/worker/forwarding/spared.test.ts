@@ -1,4 +1,4 @@
-/** Work that is not sent since nobody waits for it, and picks that come too late. */
+/** Work that is not sent: since nobody waits for it, or nobody is there to do it; and picks that come too late. */
 import { createExecutionContext, reset, waitOnExecutionContext } from "cloudflare:test";
 import { env as bindings } from "cloudflare:workers";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -9,23 +9,25 @@ import { handle } from "../../../src/worker/pipeline.ts";
 
 /** Paths of generations that were sent. */
 let sent: string[] = [];
-let onPing: () => void = () => undefined;
+let onPing: (host: string) => void = () => undefined;
+let onGeneration: () => Response;
 let env: Env;
 
 beforeEach(() => {
   sent = [];
   onPing = () => undefined;
+  onGeneration = () => Response.json({ created: 1, data: [] });
   env = { ...(bindings as unknown as Env), CONFIG: JSON.stringify({ RATE_LIMIT: { enabled: false } }) };
   vi.spyOn(console, "log").mockImplementation(() => undefined);
   vi.spyOn(console, "warn").mockImplementation(() => undefined);
   vi.spyOn(globalThis, "fetch").mockImplementation(async (input, init) => {
     const request = new Request(input as RequestInfo, init as RequestInit);
     if (request.method === "GET") {
-      onPing();
+      onPing(new URL(request.url).host);
       return new Response("pong");
     }
     sent.push(new URL(request.url).pathname);
-    return Response.json({ created: 1, data: [] });
+    return onGeneration();
   });
 });
 
@@ -77,6 +79,35 @@ test("a client that leaves while its backend is being asked for a sign of life c
 test("one that stays is served, and its lease ends", async () => {
   expect((await ask(new AbortController().signal)).status).toBe(200);
   expect([sent, await inFlight()]).toEqual([["/v1/images/generations"], 0]);
+});
+
+test.each([429, 521])(
+  "a backend's own answer (%i) stands where everybody else turns out to be gone",
+  async (status) => {
+    let only: string | null = null;
+    onPing = (host) => {
+      only ??= host;
+      if (host !== only) throw new Error("Network connection lost.");
+    };
+    onGeneration = () => Response.json({ said: "by the backend" }, { status });
+    const answer = await ask(new AbortController().signal);
+    expect([answer.status, await answer.json()]).toEqual([status, { said: "by the backend" }]);
+    expect([sent.length, answer.headers.get("x-should-retry"), await inFlight()]).toEqual([1, null, 0]);
+  },
+);
+
+test("what may have been charged is not said to be unsent where everybody else turns out to be gone", async () => {
+  const CONFIG = JSON.stringify({ RATE_LIMIT: { enabled: false }, RETRY: { generations: "unsafe" } });
+  env = { ...env, CONFIG };
+  onPing = () => {
+    if (sent.length > 0) throw new Error("Network connection lost.");
+  };
+  onGeneration = () => {
+    throw new Error("Network connection lost.");
+  };
+  const answer = await ask(new AbortController().signal);
+  expect([answer.status, answer.headers.get("x-should-retry"), await inFlight()]).toEqual([502, "false", 0]);
+  expect(await answer.json()).toMatchObject({ error: { code: "backend_reset" } });
 });
 
 test("a registry that takes too long to pick is not waited for: the table serves, and the late lease is given back", async () => {
