@@ -8,6 +8,7 @@ import type { Route, RouteClass } from "../shared/route.ts";
 import type { Outgoing } from "./body.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Failure } from "./failure.ts";
+import { objectPatienceMs, patiently } from "./patience.ts";
 
 export type Picked =
   | {
@@ -53,7 +54,7 @@ async function pickExactly(exchange: Exchange, route: Route, outgoing: Outgoing)
     const reply = await patiently(asked);
     if (reply === null) {
       exchange.waitUntil(giveBack(exchange, outgoing.routeClass, asked));
-      throw new Error(`no pick within ${pickPatienceMs} ms`);
+      throw new Error(`no pick within ${objectPatienceMs} ms`);
     }
     if (reply.kind === "misconfigured")
       return { kind: "refused", failure: { code: "configuration_invalid", message: misconfigured } };
@@ -63,22 +64,6 @@ async function pickExactly(exchange: Exchange, route: Route, outgoing: Outgoing)
   } catch (error) {
     edge.warnOncePerMinute("registry_unavailable", error);
     return null;
-  }
-}
-
-/** A pick takes milliseconds; a registry that is being moved or is overloaded may take any time. */
-const pickPatienceMs = 3000;
-
-/** null: not in time. */
-async function patiently(asked: Promise<PickReply>): Promise<PickReply | null> {
-  let timer: ReturnType<typeof setTimeout> | null = null;
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), pickPatienceMs);
-  });
-  try {
-    return await Promise.race([asked, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

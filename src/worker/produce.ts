@@ -9,6 +9,7 @@ import type { Failure } from "./failure.ts";
 import { modelsResponse, usageResponse } from "./fan-out.ts";
 import { forward } from "./forward.ts";
 import type { Forwarded } from "./forward.ts";
+import { objectPatienceMs, patiently } from "./patience.ts";
 import { pick } from "./pick.ts";
 import { respond } from "./respond.ts";
 import { UploadFailed } from "./upload.ts";
@@ -86,13 +87,17 @@ async function sent(exchange: Exchange, route: Route, body: Outgoing, upstream: 
 }
 
 /** Before the client learns the task's id, the registry knows where it lives. */
-async function rememberHome(exchange: Exchange, { answer, backend }: Forwarded): Promise<void> {
+async function rememberHome({ edge, waitUntil }: Exchange, { answer, backend }: Forwarded): Promise<void> {
   const taskId = answer?.body.kind === "bytes" ? taskIdOf(answer.body.json) : null;
   if (taskId === null) return;
-  try {
-    await exchange.edge.registry.rememberTask(taskId, backend);
-  } catch (error) {
-    // The task runs and is paid for: its answer goes out though its look-ups may miss it.
-    exchange.edge.warnOncePerMinute("task_home_lost", error);
-  }
+  // The task runs and is paid for: its answer goes out in any case, though its look-ups may miss it.
+  const known = edge.registry.rememberTask(taskId, backend).then(
+    () => true,
+    (error: unknown) => {
+      edge.warnOncePerMinute("task_home_lost", error);
+      return false;
+    },
+  );
+  waitUntil(known);
+  if ((await patiently(known)) === null) edge.warnOncePerMinute("task_home_late", `not within ${objectPatienceMs} ms`);
 }

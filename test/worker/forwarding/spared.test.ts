@@ -41,9 +41,9 @@ async function inFlight(): Promise<number> {
   return servers.reduce((sum, server) => sum + server.inFlight, 0);
 }
 
-function generation(signal: AbortSignal): Request {
+function generation(signal: AbortSignal, path = "/v1/images/generations"): Request {
   const body = '{"prompt":"x"}';
-  return new Request("https://edge.example/v1/images/generations", {
+  return new Request(`https://edge.example${path}`, {
     method: "POST",
     headers: {
       "content-type": "application/json",
@@ -108,6 +108,30 @@ test("what may have been charged is not said to be unsent where everybody else t
   const answer = await ask(new AbortController().signal);
   expect([answer.status, answer.headers.get("x-should-retry"), await inFlight()]).toEqual([502, "false", 0]);
   expect(await answer.json()).toMatchObject({ error: { code: "backend_reset" } });
+});
+
+test("a task's paid answer does not wait for ever for its home to be noted", async () => {
+  const real = registryOf(env, null);
+  const noted: string[] = [];
+  const slow: Pick<BackendRegistryApi, "pick" | "settle" | "report" | "rememberTask"> = {
+    pick: (request) => real.pick(request),
+    settle: (settlement) => real.settle(settlement),
+    report: (report) => real.report(report),
+    rememberTask: async (taskId) => {
+      await new Promise((resolve) => setTimeout(resolve, 4000));
+      noted.push(taskId);
+    },
+  };
+  const namespace = { idFromName: (name: string) => name, get: () => slow };
+  env = { ...env, BACKEND_REGISTRY: namespace as unknown as DurableObjectNamespace };
+  onGeneration = () => Response.json({ success: true, data: { task_id: "t" } });
+  const ctx = createExecutionContext();
+  const began = Date.now();
+  const answer = await handle(generation(new AbortController().signal, "/v1/async/images/generations"), env, ctx);
+  expect([answer.status, noted]).toEqual([200, []]);
+  expect(Date.now() - began).toBeLessThan(3900);
+  await waitOnExecutionContext(ctx);
+  expect(noted).toEqual(["t"]);
 });
 
 test("a registry that takes too long to pick is not waited for: the table serves, and the late lease is given back", async () => {
