@@ -1,5 +1,6 @@
 /** How one request is counted while it runs and reported when it ends: by its lease at the registry, or in the isolate's findings. */
 import type { AttemptReport } from "../shared/contract.ts";
+import { classOfAnswer } from "../shared/jimeng/request-body.ts";
 import type { RouteClass } from "../shared/route.ts";
 import type { AttemptResult } from "./attempt.ts";
 import type { Edge, WaitUntil } from "./edge.ts";
@@ -42,7 +43,7 @@ function localAccount({ edge, waitUntil, region, routeClass }: Accounting): Acco
       over = next === null;
       close();
       const { outcome, latencyMs, learned } = result;
-      edge.findings.note(backend, routeClass, outcome, latencyMs, bytes, learned);
+      edge.findings.note(backend, answeredClass(routeClass, result), outcome, latencyMs, bytes, learned);
       const nowMs = Date.now();
       edge.table.heard(backend, outcome, nowMs);
       edge.reportSoon(region, waitUntil, nowMs);
@@ -70,8 +71,9 @@ function leaseAccount({ edge, waitUntil, region, routeClass }: Accounting, lease
       if (over) return;
       over = next === null;
       const { outcome, latencyMs, learned } = result;
+      const answered = answeredClass(routeClass, result);
       settle(
-        { backend, routeClass, edgeRegion: region, outcome, latencyMs, responseBytes: bytes, learned },
+        { backend, routeClass: answered, edgeRegion: region, outcome, latencyMs, responseBytes: bytes, learned },
         next,
         false,
       );
@@ -88,6 +90,11 @@ function leaseAccount({ edge, waitUntil, region, routeClass }: Accounting, lease
       );
     },
   };
+}
+
+/** A stream's first byte comes within milliseconds: counted as a generation, it would make this server seem the fastest. */
+function answeredClass(routeClass: RouteClass, { answer }: AttemptResult): RouteClass {
+  return classOfAnswer(routeClass, answer?.body.kind === "events");
 }
 
 type Settlement = Parameters<Edge["registry"]["settle"]>[0];

@@ -277,7 +277,9 @@ export class Fleet {
   }
 
   #orphan(leaseId: string, report: AttemptReport, nowMs: number): void {
-    const busyMs = this.records.quantileMs(report.backend, report.routeClass, 0.95, nowMs) ?? unknownOrphanMs;
+    // Of a stream only the first byte is measured; the work behind it is a generation's.
+    const worked = report.routeClass === "stream" ? "generate" : report.routeClass;
+    const busyMs = this.records.quantileMs(report.backend, worked, 0.95, nowMs) ?? unknownOrphanMs;
     const openMs = report.latencyMs ?? 0;
     this.leases.orphan(leaseId, nowMs + Math.max(0, busyMs - openMs));
   }

@@ -24,6 +24,11 @@ export function classOf(routeId: string, routeClass: RouteClass, facts: RequestF
   return routeClass === "generate" && facts.stream && routeId === "POST /v1/chat/completions" ? "stream" : routeClass;
 }
 
+/** A request that was too large to look at shows by its answer what it was. */
+export function classOfAnswer(routeClass: RouteClass, isEventStream: boolean): RouteClass {
+  return routeClass === "generate" && isEventStream ? "stream" : routeClass;
+}
+
 /** The servers test `stream` for truth, so `1` and `"true"` ask for a stream as well. */
 function isTruthy(value: unknown): boolean {
   return value !== undefined && value !== null && value !== false && value !== 0 && value !== "";

@@ -1,6 +1,7 @@
 /** What passes between client and backend, byte for byte, in both directions. */
 import { brotliDecompressSync, gunzipSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { readExposition } from "../../shared/metrics/exposition-lint.ts";
 import { chunk, head, headerOf, lastChunk, whole, type RawBackend, type RawRequest } from "./raw-backend.ts";
 import { askRaw, openRaw, requestBytes, valuesOf, type RawAnswer } from "./raw-client.ts";
 import { startRawSystem, type RawSystem } from "./raw-system.ts";
@@ -226,13 +227,22 @@ it("a chat whose request was too large to look at is known for a stream by its a
   const events = { "Content-Type": "text/event-stream", "Transfer-Encoding": "chunked" };
   answers(head(200, events), chunk("data: 1\n\n"), chunk("data: [DONE]\n\n"), lastChunk);
   const chat = { model: "x", stream: true, messages: [], filling: "x".repeat(2_000_000) };
+  const before = await attemptsOf("generate");
   const answer = await raw.edge.post("/v1/chat/completions", chat);
   expect([answer.headers.get("content-type"), await answer.text()]).toEqual([
     "text/event-stream",
     "data: 1\n\ndata: [DONE]\n\n",
   ]);
   await everyLeaseEnds(raw.edge);
+  expect([await attemptsOf("generate"), await attemptsOf("stream")]).toEqual([before, 1]);
 });
+
+async function attemptsOf(routeClass: string): Promise<number> {
+  const families = readExposition(await (await raw.edge.operate("/metrics")).text());
+  const attempts = families.find(({ name }) => name === "jimeng_edge_backend_attempts_total")?.samples ?? [];
+  const wanted = attempts.filter(({ labels }) => labels.get("class") === routeClass);
+  return wanted.reduce((sum, { value }) => sum + value, 0);
+}
 
 describe("an encoding", () => {
   const text = JSON.stringify({ created: 1, data: "y".repeat(5000) });

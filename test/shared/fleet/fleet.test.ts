@@ -178,6 +178,23 @@ describe("the fleet's leases", () => {
     fleet.tick(start + 6500);
     expect(fleet.leases.inFlight(held)).toBe(0);
   });
+
+  test("of an abandoned stream last as long as a generation there, not as long as its first byte takes", () => {
+    const fleet = fleetOf();
+    const over = (leaseId: string, report: Partial<AttemptReport>, orphaned = false): void => {
+      fleet.settle({ leaseId, report: ended("a", report), moveTo: null, orphaned }, start);
+    };
+    for (let index = 0; index < 100; index += 1) {
+      over(`s${index}`, { routeClass: "stream", latencyMs: 5 });
+      over(`g${index}`, { latencyMs: 60_000 });
+    }
+    fleet.pick(asking({ routeClass: "stream" }), "gone", null, now(start));
+    over("gone", { routeClass: "stream", latencyMs: 25_000, outcome: { ...success, kind: "aborted" } }, true);
+    fleet.tick(start + 33_000);
+    expect(fleet.leases.count).toBe(1);
+    fleet.tick(start + 37_000);
+    expect(fleet.leases.count).toBe(0);
+  });
 });
 
 describe("a trial", () => {

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { classOf, readRequest } from "../../../src/shared/jimeng/request-body.ts";
+import { classOf, classOfAnswer, readRequest } from "../../../src/shared/jimeng/request-body.ts";
 import { routeClasses } from "../../../src/shared/route.ts";
 
 test("model and stream are read as the servers read them", () => {
@@ -20,6 +20,13 @@ test("only a chat request that asks for it becomes a stream", () => {
   expect(classOf("POST /v1/chat/completions", "generate", { model: null, stream: false })).toBe("generate");
   expect(classOf("POST /v1/images/generations", "generate", asks)).toBe("generate");
   for (const routeClass of routeClasses) expect(classOf("POST /x", routeClass, asks)).toBe(routeClass);
+});
+
+test("a generation that is answered by events was a stream, and nothing else becomes one", () => {
+  for (const routeClass of routeClasses) {
+    expect(classOfAnswer(routeClass, true)).toBe(routeClass === "generate" ? "stream" : routeClass);
+    expect(classOfAnswer(routeClass, false)).toBe(routeClass);
+  }
 });
 
 test("no JSON makes the reader throw", () => {
