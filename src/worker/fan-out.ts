@@ -1,5 +1,5 @@
 /** Answers that no single backend has: counters that each keeps for itself, and the union of their models. */
-import { mergeModels, modelsAnswer, parseModels } from "../shared/jimeng/models.ts";
+import { mergeModels, modelsAnswer, parseModels, servedModels } from "../shared/jimeng/models.ts";
 import { mergeUsage } from "../shared/jimeng/usage.ts";
 import type { UsageAnswering } from "../shared/jimeng/usage.ts";
 import type { ModelEntry } from "../shared/contract.ts";
@@ -32,9 +32,14 @@ export async function modelsResponse(exchange: Exchange, route: Route, upstream:
     return { response: composedModels(known.entries, readingAgeS(known, exchange.startedMs)), verdict: "ok" };
   }
   const answers = await askAll(exchange, route, upstream);
-  const lists = answers.map(({ json }) => parseModels(json)).filter((list): list is ModelEntry[] => list !== null);
+  const lists = answers.map(listOf).filter((list) => list !== null);
   if (lists.length === 0) return noAnswer(answers);
   return { response: jsonResponse(modelsAnswer(mergeModels(lists))), verdict: "ok" };
+}
+
+function listOf({ member, json }: Asked): readonly ModelEntry[] | null {
+  const read = parseModels(json);
+  return read === null ? null : servedModels(read, member.modelsBinding ? member.models : null);
 }
 
 /** The list is the same until the prober reads another one. */
@@ -68,6 +73,7 @@ export async function usageResponse(
 }
 
 interface Asked {
+  readonly member: EdgeMember;
   readonly result: AttemptResult;
   readonly json: unknown;
 }
@@ -122,7 +128,7 @@ async function ask(exchange: Exchange, route: Route, member: EdgeMember, upstrea
   account.closed(member.name, result, 0, null);
   const bytes = result.answer?.body.kind === "bytes" ? result.answer.body.bytes : null;
   await discard(result.answer);
-  return { result, json: result.outcome.kind === "success" && bytes !== null ? parsed(bytes) : null };
+  return { member, result, json: result.outcome.kind === "success" && bytes !== null ? parsed(bytes) : null };
 }
 
 function parsed(bytes: Uint8Array): unknown {

@@ -17,14 +17,14 @@ import type {
   RoutingTable,
   Settlement,
 } from "../contract.ts";
-import { isUp } from "../balance/membership.ts";
+import { isOpen, isUp } from "../balance/membership.ts";
 import { createSelectionMemory, forgetBackends, select } from "../balance/select.ts";
 import { mayBePicked, nextDueMs, step, weightShare } from "../health/health.ts";
 import type { BackendHealth, HealthEvent, PoolHealth, Transition } from "../health/health.ts";
 import { valueOf } from "../histogram.ts";
 import { LeaseBook } from "../lease.ts";
 import type { Lease } from "../lease.ts";
-import { mergeModels } from "../jimeng/models.ts";
+import { mergeModels, servedModels } from "../jimeng/models.ts";
 import { observe, observeAtLeast } from "../load/peak-ewma.ts";
 import { RetryBudget } from "../retry/budget.ts";
 import type { Rng } from "../rng.ts";
@@ -590,16 +590,15 @@ export class Fleet {
     return backend.state === "trial" ? backend.trialFor !== null : health === undefined || mayBePicked(health);
   }
 
+  /** Of those that take requests; with all of them ejected, of all the same: a mere suspicion must not change the list. */
   #models(): RoutingTable["models"] {
-    const readings = this.#backends.flatMap(({ learned, operatorState }) =>
-      learned.models === null || learned.modelsReadMs === null || operatorState !== "active"
-        ? []
-        : [{ entries: learned.models, readAtMs: learned.modelsReadMs }],
-    );
-    if (readings.length === 0) return null;
+    const open = this.#backends.filter((backend) => isOpen(backend) && backend.learned.modelsReadMs !== null);
+    const usable = open.filter((backend) => backend.state !== "ejected");
+    const listed = usable.length > 0 ? usable : open;
+    if (listed.length === 0) return null;
     return {
-      entries: mergeModels(readings.map((reading) => reading.entries)),
-      readAtMs: Math.max(...readings.map((reading) => reading.readAtMs)),
+      entries: mergeModels(listed.map(({ learned, config }) => servedModels(learned.models ?? [], config.models))),
+      readAtMs: Math.max(...listed.map(({ learned }) => learned.modelsReadMs ?? 0)),
     };
   }
 

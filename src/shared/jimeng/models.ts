@@ -26,6 +26,13 @@ export function parseModels(json: unknown): ModelEntry[] | null {
   return [...entries.values()];
 }
 
+/** What a server is taken to serve: the operator's list where there is one, since it binds, in the server's own words where it has any. */
+export function servedModels(read: readonly ModelEntry[], configured: readonly string[] | null): readonly ModelEntry[] {
+  if (configured === null) return read;
+  const known = new Map(read.map((entry) => [entry.id, entry]));
+  return configured.map((id) => known.get(id) ?? { id, object: "model", owned_by: "jimeng" });
+}
+
 /** The union in the order of the lists and within them; of an id that several servers have, the first one's entry. */
 export function mergeModels(lists: readonly (readonly ModelEntry[])[]): ModelEntry[] {
   const entries = new Map<string, ModelEntry>();

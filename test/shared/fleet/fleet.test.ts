@@ -443,6 +443,40 @@ describe("the list of models", () => {
       expect(oldestMs).toBeLessThanOrEqual(fleet.config.CACHE.ttl.models * 1000);
     },
   );
+
+  const listed = (fleet: Fleet, nowMs: number): string[] | undefined =>
+    fleet.table(nowMs).models?.entries.map(({ id }) => id);
+  const read = (fleet: Fleet, name: string, ...ids: string[]): void =>
+    fleet.modelsRead(
+      name,
+      ids.map((id) => ({ id, object: "model", owned_by: name })),
+      start,
+    );
+
+  test("has of a backend with configured models those, whatever it lists itself: others would be refused", () => {
+    const fleet = fleetOf(configOf([{ ...three[0], models: ["own", "m1"] }, ...three.slice(1)]));
+    read(fleet, "a", "m1", "m2");
+    expect(listed(fleet, start)).toEqual(["own", "m1"]);
+    read(fleet, "b", "m1", "m3");
+    expect(listed(fleet, start)).toEqual(["own", "m1", "m3"]);
+  });
+
+  test("leaves out what only an ejected or a weightless backend has, and is kept where nobody is left", () => {
+    const fleet = fleetOf(configOf([three[0]!, three[1]!, { ...three[2], weight: 0 }]));
+    for (const name of ["a", "b", "c"]) read(fleet, name, "all", `only-${name}`);
+    expect(listed(fleet, start)).toEqual(["all", "only-a", "only-b"]);
+    const probed = (backend: string, ok: boolean, nowMs: number): void =>
+      void fleet.probed({ backend, ok, reason: "", latencyMs: null, alive: ok }, nowMs);
+    probed("a", false, start + 1);
+    expect(fleet.isHealthy(fleet.backend("a")!)).toBe(false);
+    expect(listed(fleet, start + 1)).toEqual(["all", "only-a", "only-b"]);
+    probed("b", true, start + 2);
+    expect(fleet.backend("a")?.state).toBe("ejected");
+    expect(listed(fleet, start + 3)).toEqual(["all", "only-b"]);
+    for (const name of ["b", "c"]) probed(name, false, start + 4);
+    expect(fleet.isHealthy(fleet.backend("b")!)).toBe(false);
+    expect(listed(fleet, start + 5)).toEqual(["all", "only-a", "only-b"]);
+  });
 });
 
 describe("operators' states", () => {

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { mergeModels, modelsAnswer, parseModels } from "../../../src/shared/jimeng/models.ts";
+import { mergeModels, modelsAnswer, parseModels, servedModels } from "../../../src/shared/jimeng/models.ts";
 
 const model = (id: string, more: object = {}) => ({ id, object: "model", owned_by: "jimeng-api", ...more });
 
@@ -76,4 +76,13 @@ test("no JSON makes the reader throw", () => {
       (json) => parseModels(json) !== undefined,
     ),
   );
+});
+
+test("a configured list binds: what a server lists beyond it is left out, what it doesn't list stands", () => {
+  const read = [model("a"), { ...model("b"), description: "of the server" }];
+  expect(servedModels(read, null)).toBe(read);
+  expect(servedModels(read, ["b", "c"])).toEqual([
+    { ...model("b"), description: "of the server" },
+    { id: "c", object: "model", owned_by: "jimeng" },
+  ]);
 });
