@@ -180,8 +180,9 @@ async function bodyOf(method: string, response: Response): Promise<Heard> {
     return { body: { kind: "none" }, state: "complete" };
   }
   const through: Heard = { body: { kind: "through", stream: body }, state: "unread" };
-  const type = headers.get("content-type") ?? "";
-  const isJson = type.includes("json");
+  const type = (headers.get("content-type") ?? "").toLowerCase();
+  // A part of JSON is none; it would seem to be torn.
+  const isJson = type.includes("json") && status !== 206;
   const encoding = headers.get("content-encoding");
   // What need not be looked at is not decoded, and what the runtime can't decode can't be looked at.
   if (encoding !== null && (!isDecoded(encoding) || !(isJson || isEventStream(type)))) return through;

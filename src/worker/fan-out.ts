@@ -14,7 +14,7 @@ import { Cutoff } from "./cutoff.ts";
 import type { Exchange } from "./exchange.ts";
 import { failureResponse } from "./failure.ts";
 import { mayRetry } from "./forward.ts";
-import { requestHeaders, responseHeaders } from "./headers.ts";
+import { responseHeaders, wholeRequestHeaders } from "./headers.ts";
 import { jsonBytes, jsonBytesResponse, jsonResponse } from "./json-response.ts";
 import type { EdgeMember } from "./table.ts";
 import { verdictOf } from "./upstream.ts";
@@ -116,7 +116,7 @@ async function ask(exchange: Exchange, route: Route, member: EdgeMember, upstrea
   const result = await attempt({
     url: member.url + exchange.path + exchange.query,
     method: "GET",
-    headers: requestHeaders(upstream.headers, null, edge.secretHeaders[member.name] ?? {}),
+    headers: wholeRequestHeaders(upstream.headers, edge.secretHeaders[member.name] ?? {}),
     body: null,
     signal: cutoff.signal,
     endedBy: () => cutoff.reason,

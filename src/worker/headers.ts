@@ -87,6 +87,16 @@ export function requestHeaders(
   return headers;
 }
 
+/** What a request for a whole must not carry: a part of an answer, or the word that nothing has changed, can't be merged. */
+const partial = ["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"] as const;
+
+/** As `requestHeaders`, where the answer is one of many that become one. */
+export function wholeRequestHeaders(client: Headers, secrets: Readonly<Record<string, string>>): Headers {
+  const headers = requestHeaders(client, null, secrets);
+  for (const name of partial) headers.delete(name);
+  return headers;
+}
+
 /** The headers that a client gets of a backend's answer. `Set-Cookie` stays apart, as `Headers` keeps it. */
 export function responseHeaders(backend: Headers): Headers {
   const headers = new Headers(backend);
