@@ -14,6 +14,7 @@ import { attempt, discard } from "./attempt.ts";
 import type { Answer, AttemptResult } from "./attempt.ts";
 import type { Outgoing } from "./body.ts";
 import { Cutoff } from "./cutoff.ts";
+import type { Edge } from "./edge.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Failure } from "./failure.ts";
 import { requestHeaders } from "./headers.ts";
@@ -245,10 +246,25 @@ function watchOver(
   };
   const { signal } = exchange.request;
   if (!upstream.shared) signal.addEventListener("abort", onLeave, { once: true });
+  const believe = routeClass === "token" ? doubt(exchange.edge, backend, cutoff) : null;
   return () => {
+    believe?.();
     signal.removeEventListener("abort", onLeave);
     if (abandonTimer !== null) clearTimeout(abandonTimer);
     letGo?.();
+  };
+}
+
+/** What takes longer than another cheap request may is waited for while its server lives. Ended by the returned function. */
+function doubt(edge: Edge, backend: PickedBackend, cutoff: Cutoff): () => void {
+  let isOver = false;
+  const ask = async (): Promise<void> => {
+    if (!(await isAlive(edge, backend)) && !isOver) cutoff.end("attempt_timeout");
+  };
+  const timer = setTimeout(() => void ask(), edge.config.RETRY.attemptTimeout * msPerS);
+  return () => {
+    isOver = true;
+    clearTimeout(timer);
   };
 }
 

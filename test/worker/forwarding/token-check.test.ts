@@ -1,0 +1,63 @@
+/** A token's check may take longer than other cheap requests: one dialect waits 15 s for a Jimeng that is down. */
+import { createExecutionContext, reset, waitOnExecutionContext } from "cloudflare:test";
+import { env as bindings } from "cloudflare:workers";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { Env } from "../../../src/worker/env.ts";
+import { handle } from "../../../src/worker/pipeline.ts";
+
+/** Hosts that were asked to check a token, in order. */
+let asked: string[] = [];
+/** Of the first of them: whether it answers pings, and after how long it answers the check; null: never. */
+let first = { lives: true, answersAfterMs: 0 as number | null };
+
+beforeEach(() => {
+  asked = [];
+  vi.spyOn(console, "log").mockImplementation(() => undefined);
+  vi.spyOn(console, "warn").mockImplementation(() => undefined);
+  vi.spyOn(globalThis, "fetch").mockImplementation(async (input, init) => {
+    const request = new Request(input as RequestInfo, init as RequestInit);
+    const { host } = new URL(request.url);
+    if (request.method === "GET") {
+      if (host === asked[0] && !first.lives) throw new Error("Network connection lost.");
+      return new Response("pong");
+    }
+    asked.push(host);
+    if (host === asked[0]) await answered(request.signal);
+    return Response.json({ live: true });
+  });
+});
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await reset();
+});
+
+function answered(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(new Error("aborted")));
+    if (first.answersAfterMs !== null) setTimeout(resolve, first.answersAfterMs);
+  });
+}
+
+async function check(): Promise<Response> {
+  const CONFIG = JSON.stringify({ RATE_LIMIT: { enabled: false }, RETRY: { attemptTimeout: 0.3 } });
+  const body = '{"token":"t"}';
+  const headers = { "content-type": "application/json", "content-length": String(body.length) };
+  const request = new Request("https://edge.example/token/check", { method: "POST", headers, body });
+  const ctx = createExecutionContext();
+  const answer = await handle(request, { ...(bindings as unknown as Env), CONFIG }, ctx);
+  await waitOnExecutionContext(ctx);
+  return answer;
+}
+
+test("is waited for at a server that answers pings meanwhile", async () => {
+  first = { lives: true, answersAfterMs: 1500 };
+  expect([(await check()).status, asked.length]).toEqual([200, 1]);
+});
+
+test("goes to another server as soon as its own has no time for a ping either", async () => {
+  first = { lives: false, answersAfterMs: null };
+  const began = Date.now();
+  expect([(await check()).status, asked.length]).toEqual([200, 2]);
+  expect(Date.now() - began).toBeLessThan(3000);
+});
