@@ -35,7 +35,9 @@ export interface Sending {
   readonly signal: AbortSignal;
   /** Why `signal` was aborted; null while it was not. */
   readonly endedBy: () => EndedBy | null;
-  /** Whether the client's own upload failed, which looks like a broken connection to the backend. */
+  /** A backend that has answered needs no more of the upload. */
+  readonly onAnswer: () => void;
+  /** Where the client's own upload failed, and the attempt was ended for that: how. */
   readonly uploadFault: () => Promise<UploadFault | null>;
   readonly routeId: string;
   readonly routeClass: RouteClass;
@@ -90,11 +92,11 @@ export async function attempt(sending: Sending): Promise<AttemptResult> {
   } catch {
     return (await failedUpload(sending, startedMs)) ?? thrown(sending, "sent", Date.now() - startedMs);
   }
+  sending.onAnswer();
   try {
     return await heard(sending, response, startedMs);
   } catch {
-    const upload = sending.endedBy() === "upload_failed" ? await failedUpload(sending, startedMs) : null;
-    return upload ?? thrown(sending, "body", Date.now() - startedMs);
+    return thrown(sending, "body", Date.now() - startedMs);
   }
 }
 
@@ -103,8 +105,7 @@ const uploadVerdictMs = 1000;
 
 /** A client that gave up its upload, or fell silent in it: nobody's fault here. null: it was not that. */
 async function failedUpload(sending: Sending, startedMs: number): Promise<AttemptResult | null> {
-  const endedBy = sending.endedBy();
-  if (endedBy !== null && endedBy !== "upload_failed") return null;
+  if (sending.endedBy() !== "upload_failed") return null;
   let timer: ReturnType<typeof setTimeout> | null = null;
   const late = new Promise<null>((resolve) => {
     timer = setTimeout(() => resolve(null), uploadVerdictMs);

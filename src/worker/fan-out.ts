@@ -120,6 +120,7 @@ async function ask(exchange: Exchange, route: Route, member: EdgeMember, upstrea
     body: null,
     signal: cutoff.signal,
     endedBy: () => cutoff.reason,
+    onAnswer: () => undefined,
     uploadFault: nobodysFault,
     routeId: route.id,
     routeClass: route.class,

@@ -179,7 +179,6 @@ async function tryAt(journey: Journey, account: Account, backend: PickedBackend,
   const release = watchOver(journey, account, backend, cutoff, startedMs, leaseId);
   account.opened(backend.name);
   let isAnswered = false;
-  // A backend that has answered needs no more of the upload.
   const onFault = (): void => (isAnswered ? undefined : cutoff.end("upload_failed"));
   const result = await attempt({
     url: backend.url + exchange.path + exchange.query,
@@ -188,6 +187,9 @@ async function tryAt(journey: Journey, account: Account, backend: PickedBackend,
     body: outgoing.open(onFault),
     signal: cutoff.signal,
     endedBy: () => cutoff.reason,
+    onAnswer: () => {
+      isAnswered = true;
+    },
     uploadFault: outgoing.uploadFault,
     routeId: route.id,
     routeClass,

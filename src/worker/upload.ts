@@ -96,9 +96,15 @@ export async function uploadedWhole(request: Request, idleMs: number): Promise<U
 }
 
 /**
+ * After the way from client to backend has broken: a backend that has gone, or answered early, is known by its own
+ * connection within so long. The runtime has one error for both ends.
+ */
+const backendsWordMs = 250;
+
+/**
  * Lets the runtime pass the body on, within `withinMs` (null: as long as the connection stands). Resolves at the end, with
- * what was wrong with the client's part, if it was that. `onFault`: the client's part will not end. To cut the connection:
- * a body without a length would otherwise seem to end here.
+ * what was wrong with the client's part, unless the backend was heard of first. `onFault`: the client's part will not end. To
+ * cut the connection: a body without a length would otherwise seem to end here.
  */
 export async function pipe(
   from: ReadableStream<Uint8Array>,
@@ -109,28 +115,18 @@ export async function pipe(
   const late = new AbortController();
   const timer = withinMs === null ? null : setTimeout(() => late.abort(), withinMs);
   try {
-    // Neither end is ended with the other: it can be asked afterwards which of the two has broken.
+    // Where the client has gone, the backend is not to see an end.
     await from.pipeTo(to, { preventCancel: true, preventAbort: true, signal: late.signal });
     return null;
   } catch (error) {
-    const fault = late.signal.aborted ? "request_timeout" : (await isBroken(from)) ? "body_unreadable" : null;
-    if (fault !== null) onFault();
-    if (fault === "request_timeout") await from.cancel().catch(() => undefined);
+    const isLate = late.signal.aborted;
+    if (!isLate) await new Promise((resolve) => setTimeout(resolve, backendsWordMs));
+    onFault();
+    if (isLate) await from.cancel().catch(() => undefined);
     await to.abort(error).catch(() => undefined);
-    return fault;
+    return isLate ? "request_timeout" : "body_unreadable";
   } finally {
     clearTimeout(timer);
-  }
-}
-
-async function isBroken(body: ReadableStream<Uint8Array>): Promise<boolean> {
-  try {
-    const reader = body.getReader();
-    await reader.read();
-    reader.releaseLock();
-    return false;
-  } catch {
-    return true;
   }
 }
 

@@ -42,6 +42,8 @@ export const lastChunk = Buffer.from("0\r\n\r\n");
 export class RawBackend {
   /** What answers everything but the probes. */
   script: Script = (_request, socket) => void socket.write(whole(200, "{}"));
+  /** What happens to a request whose head has come and whose body is on its way. */
+  onBegin: (target: string, socket: Socket) => void = () => undefined;
   /** Without the probes. */
   readonly requests: RawRequest[] = [];
   readonly #server: Server;
@@ -93,7 +95,10 @@ export class RawBackend {
       pending = Buffer.concat([pending, bytes]);
       const read = readRequest(pending);
       if (read === null) {
-        if (pending.includes("\r\n\r\n")) this.#begun.set(socket, targetOf(pending));
+        if (pending.includes("\r\n\r\n") && !this.#begun.has(socket)) {
+          this.#begun.set(socket, targetOf(pending));
+          this.onBegin(targetOf(pending), socket);
+        }
         return;
       }
       this.#begun.delete(socket);

@@ -1,5 +1,6 @@
 /** A client on a bare socket: says what it likes, hears every byte, and leaves as rudely as it wants. */
 import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
 export interface RawAnswer {
   readonly status: number;
@@ -38,12 +39,29 @@ export async function openRaw(port: number, bytes: Buffer): Promise<Socket> {
 
 /** One request and all of its answer: until the body is complete, or the connection ends. */
 export async function askRaw(port: number, target: string, ask: RawAsk = {}): Promise<RawAnswer> {
-  const socket = await openRaw(port, requestBytes(target, ask));
+  return answerOn(await openRaw(port, requestBytes(target, ask)), ask.method === "HEAD");
+}
+
+/** As `askRaw`, with a body that comes piece by piece, until there is an answer. */
+export async function askInPieces(port: number, opening: Buffer, pieces: readonly Buffer[]): Promise<RawAnswer> {
+  const socket = await openRaw(port, opening);
+  const answer = answerOn(socket, false);
+  let isAnswered = false;
+  socket.once("data", () => (isAnswered = true));
+  for (const piece of pieces) {
+    if (isAnswered || socket.destroyed) break;
+    socket.write(piece);
+    await sleep(10);
+  }
+  return answer;
+}
+
+async function answerOn(socket: Socket, isHead: boolean): Promise<RawAnswer> {
   let seen: Buffer = Buffer.alloc(0);
   const ended = await new Promise<RawAnswer["ended"]>((resolve) => {
     socket.on("data", (bytes: Buffer) => {
       seen = Buffer.concat([seen, bytes]);
-      if (isComplete(seen, ask.method === "HEAD")) resolve("open");
+      if (isComplete(seen, isHead)) resolve("open");
     });
     socket.once("error", () => resolve("reset"));
     socket.once("end", () => resolve("closed"));

@@ -4,10 +4,10 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Socket } from "node:net";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { becomes, everyLeaseEnds, inFlight, serversOf } from "./observed.ts";
-import { chunk, head, type RawBackend } from "./raw-backend.ts";
-import { openRaw, requestBytes } from "./raw-client.ts";
+import { chunk, head, whole, type RawBackend } from "./raw-backend.ts";
+import { askInPieces, openRaw, requestBytes, valuesOf, type RawAnswer } from "./raw-client.ts";
 import { startRawSystem, type RawSystem } from "./raw-system.ts";
 
 const idleMs = 1000;
@@ -120,6 +120,52 @@ describe("an upload that breaks off while it is passed on", () => {
       "the connection's end",
     );
     expect(raw.backends.flatMap(({ requests }) => requests).filter(({ target }) => target === path)).toEqual([]);
+  });
+});
+
+describe("a backend that ends an upload before all of it has come", () => {
+  const ways = [
+    ["multipart", "/v1/images/compositions", multipart],
+    ["large", "/v1/videos/generations", json],
+  ] as const;
+  const forms = ways.flatMap(([what, ...way]) => [
+    [what, ...way, true] as const,
+    [`${what}, without a length`, ...way, false] as const,
+  ]);
+
+  /** The answer, also where it comes while the body is still on its way. */
+  function upload(path: string, headers: Readonly<Record<string, string>>, hasLength: boolean): Promise<RawAnswer> {
+    const pieces = 60;
+    const piece = Buffer.alloc(65_536, "x");
+    const size = hasLength ? { "Content-Length": String(pieces * piece.length) } : { "Transfer-Encoding": "chunked" };
+    return askInPieces(
+      raw.edge.port,
+      requestBytes(path, { method: "POST", headers: { ...headers, ...size } }),
+      Array.from({ length: pieces }, () => (hasLength ? piece : chunk(piece))),
+    );
+  }
+
+  it.each(forms)("by a reset is what broke, not its client: %s", async (_what, path, headers, hasLength) => {
+    backend().onBegin = (_target, socket) => void setTimeout(() => socket.resetAndDestroy(), 50);
+    const answer = await upload(path, headers, hasLength);
+    expect([answer.status, valuesOf(answer, "x-should-retry")]).toEqual([502, ["false"]]);
+    expect(JSON.parse(answer.body.toString("utf8"))).toMatchObject({ error: { code: "backend_reset" } });
+    await everyLeaseEnds(raw.edge);
+  });
+
+  it.each(forms)("with an answer is heard: %s", async (_what, path, headers, hasLength) => {
+    const refusal = '{"code":-2004,"message":"too large","data":null}';
+    backend().onBegin = (_target, socket) => {
+      socket.end(whole(413, refusal, { "Content-Type": "application/json", Connection: "close" }));
+      setTimeout(() => socket.destroy(), 50);
+    };
+    const answer = await upload(path, headers, hasLength);
+    expect([answer.status, answer.body.toString("utf8")]).toEqual([413, refusal]);
+    await everyLeaseEnds(raw.edge);
+  });
+
+  afterEach(() => {
+    backend().onBegin = () => undefined;
   });
 });
 
