@@ -201,9 +201,9 @@ function isEventStream(type: string): boolean {
   return type.startsWith("text/event-stream");
 }
 
-/** Encodings that the runtime takes off a body that is read. */
+/** Encodings that the runtime takes off a body that is read; it knows them in small letters alone. */
 function isDecoded(encoding: string): boolean {
-  return /^(?:gzip|br)$/i.test(encoding.trim());
+  return encoding === "gzip" || encoding === "br";
 }
 
 /** Small and of known length: one step of the runtime, not one for each chunk and one for the end. */
