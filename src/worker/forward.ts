@@ -208,7 +208,8 @@ function attemptLimitMs({ exchange, routeClass, outgoing }: Journey): number {
   // The client's line takes its time, and nobody else could be asked.
   if (!outgoing.repeatable) return Infinity;
   const { RETRY, DEADLINES } = exchange.edge.config;
-  if (routeClass === "query" || routeClass === "usage") return RETRY.attemptTimeout * msPerS;
+  const looksUp = routeClass === "task" && (exchange.request.method === "GET" || exchange.request.method === "HEAD");
+  if (routeClass === "query" || routeClass === "usage" || looksUp) return RETRY.attemptTimeout * msPerS;
   if (routeClass === "token") return Math.max(RETRY.attemptTimeout, tokenShare * DEADLINES.token) * msPerS;
   return Infinity;
 }

@@ -1,11 +1,15 @@
-/** A token's check may take longer than other cheap requests: one dialect waits 15 s for a Jimeng that is down. */
+/**
+ * How long one server may take over a cheap request. A token's check may take longer than others: one dialect waits 15 s for a
+ * Jimeng that is down.
+ */
 import { createExecutionContext, reset, waitOnExecutionContext } from "cloudflare:test";
 import { env as bindings } from "cloudflare:workers";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Env } from "../../../src/worker/env.ts";
+import { registryOf } from "../../../src/worker/env.ts";
 import { handle } from "../../../src/worker/pipeline.ts";
 
-/** Hosts that were asked to check a token, in order. */
+/** Hosts that were asked, in order. */
 let asked: string[] = [];
 /** Of the first of them: whether it answers pings, and after how long it answers the check; null: never. */
 let first = { lives: true, answersAfterMs: 0 as number | null };
@@ -17,7 +21,7 @@ beforeEach(() => {
   vi.spyOn(globalThis, "fetch").mockImplementation(async (input, init) => {
     const request = new Request(input as RequestInfo, init as RequestInit);
     const { host } = new URL(request.url);
-    if (request.method === "GET") {
+    if (request.headers.get("user-agent") === "jimeng-edge-probe") {
       if (host === asked[0] && !first.lives) throw new Error("Network connection lost.");
       return new Response("pong");
     }
@@ -39,25 +43,38 @@ function answered(signal: AbortSignal): Promise<void> {
   });
 }
 
-async function check(): Promise<Response> {
-  const CONFIG = JSON.stringify({ RATE_LIMIT: { enabled: false }, RETRY: { attemptTimeout: 0.3 } });
+function check(): Promise<Response> {
   const body = '{"token":"t"}';
   const headers = { "content-type": "application/json", "content-length": String(body.length) };
-  const request = new Request("https://edge.example/token/check", { method: "POST", headers, body });
+  return ask("/token/check", { method: "POST", headers, body });
+}
+
+async function ask(path: string, init: RequestInit = {}): Promise<Response> {
+  const CONFIG = JSON.stringify({ RATE_LIMIT: { enabled: false }, RETRY: { attemptTimeout: 0.3 } });
+  const request = new Request(`https://edge.example${path}`, init);
   const ctx = createExecutionContext();
   const answer = await handle(request, { ...(bindings as unknown as Env), CONFIG }, ctx);
   await waitOnExecutionContext(ctx);
   return answer;
 }
 
-test("is waited for at a server that answers pings meanwhile", async () => {
+test("a token's check is waited for at a server that answers pings meanwhile", async () => {
   first = { lives: true, answersAfterMs: 1500 };
   expect([(await check()).status, asked.length]).toEqual([200, 1]);
 });
 
-test("goes to another server as soon as its own has no time for a ping either", async () => {
+test("a token's check goes to another server as soon as its own has no time for a ping either", async () => {
   first = { lives: false, answersAfterMs: null };
   const began = Date.now();
   expect([(await check()).status, asked.length]).toEqual([200, 2]);
   expect(Date.now() - began).toBeLessThan(3000);
+});
+
+test("a task's look-up is given up after a cheap request's time and tried again at its home, not waited for to the deadline", async () => {
+  first = { lives: true, answersAfterMs: null };
+  await registryOf(bindings as unknown as Env, null).rememberTask("known", "b");
+  const began = Date.now();
+  const answer = await ask("/v1/async/tasks/known/status");
+  expect([answer.status, new Set(asked).size, asked.length]).toEqual([504, 1, 3]);
+  expect(Date.now() - began).toBeLessThan(4000);
 });
