@@ -112,7 +112,8 @@ async function pump(
   const startedMs = Date.now();
   const watch = new Watch(limits, startedMs, {
     quiet: () => {
-      if (events.state().betweenEvents && !outlet.isKeptWaiting) void outlet.write(keepAlive);
+      if (events.state().betweenEvents && !isOver(events, limits) && !outlet.isKeptWaiting)
+        void outlet.write(keepAlive);
     },
     over: () => void source.cancel().catch(() => undefined),
     hopeless: () => outlet.break(),
@@ -126,6 +127,7 @@ async function pump(
       if (piece.byteLength === 0) break;
       bytes += piece.byteLength;
       events.write(piece);
+      if (isOver(events, limits)) watch.nearsEnd();
       if (outlet.gone && !limits.followed) {
         ends.stop();
         return { outcome: aborted, bytes };
@@ -134,11 +136,17 @@ async function pump(
       room = new Uint8Array(piece.buffer);
     }
     const outcome = endedAs(events, limits);
-    if (limits.expectsDone && !events.state().done)
+    if (limits.expectsDone && !events.isDone)
       await outlet.write(errorEvent("backend_answer_cut", "The backend's stream ended before its last event.", events));
     outlet.close();
     return { outcome, bytes };
   } catch (error) {
+    if (isOver(events, limits)) {
+      // All has come; that the connection didn't end well, or not at all, takes nothing from it.
+      ends.stop();
+      outlet.close();
+      return { outcome: endedAs(events, limits), bytes };
+    }
     const { code, message, outcome } = brokenAs(watch.silence ?? error, ends, Date.now() - startedMs);
     ends.stop();
     await outlet.write(errorEvent(code, message, events));
@@ -147,6 +155,13 @@ async function pump(
   } finally {
     watch.end();
   }
+}
+
+/** After its last event a server ends the stream at once. */
+const afterDoneMs = 2000;
+
+function isOver(events: EventStreamReader, limits: StreamLimits): boolean {
+  return limits.expectsDone && events.isDone;
 }
 
 /** Silence beyond what a picture can take, or a stream without an end. */
@@ -169,6 +184,7 @@ class Watch {
   /** Since when a read has been waiting; null: the client is being waited for, which is no silence of the backend. */
   #silentSinceMs: number | null = null;
   #quietMs: number;
+  #idleMs: number;
   /** Why what is being read was ended from here. */
   silence: Silence | null = null;
   #timer: ReturnType<typeof setTimeout> | null = null;
@@ -178,7 +194,16 @@ class Watch {
     this.#calls = calls;
     this.#endMs = nowMs + limits.ceilingMs;
     this.#quietMs = nowMs;
+    this.#idleMs = limits.idleMs;
     this.#arm(nowMs);
+  }
+
+  /** The last event has come: what there may be more is not waited for. */
+  nearsEnd(): void {
+    if (this.#idleMs <= afterDoneMs) return;
+    this.#idleMs = afterDoneMs;
+    this.end();
+    this.#arm(Date.now());
   }
 
   /** A read begins. */
@@ -200,14 +225,14 @@ class Watch {
   #arm(nowMs: number): void {
     const since = this.#silentSinceMs ?? nowMs;
     const quietMs = Math.max(since, this.#quietMs) + this.#limits.keepAliveMs;
-    const dueMs = Math.min(quietMs, since + this.#limits.idleMs, this.#endMs);
+    const dueMs = Math.min(quietMs, since + this.#idleMs, this.#endMs);
     this.#timer = setTimeout(() => this.#ring(Date.now()), Math.max(1, dueMs - nowMs));
   }
 
   #ring(nowMs: number): void {
     const since = this.#silentSinceMs ?? nowMs;
     if (nowMs >= this.#endMs) return this.#over("The backend's stream has gone on for too long.");
-    if (nowMs - since >= this.#limits.idleMs) return this.#over("The backend's stream has been silent for too long.");
+    if (nowMs - since >= this.#idleMs) return this.#over("The backend's stream has been silent for too long.");
     if (nowMs - Math.max(since, this.#quietMs) >= this.#limits.keepAliveMs) {
       this.#quietMs = nowMs;
       this.#calls.quiet();

@@ -70,6 +70,11 @@ export class EventStreamReader {
     this.#lineLength += end - from;
   }
 
+  /** `state().done`, for each piece. */
+  get isDone(): boolean {
+    return this.#done;
+  }
+
   state(): StreamState {
     return {
       betweenEvents: this.#lineLength === 0 && !this.#eventIsOpen,

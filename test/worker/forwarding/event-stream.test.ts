@@ -108,6 +108,17 @@ describe("the end of a stream", () => {
     expect(stopped.count).toBe(0);
   });
 
+  test("after [DONE] is a success and nothing more, though the connection breaks or is kept open", async () => {
+    for (const end of ["break", "stay"]) {
+      const from = source();
+      const { body, ended, stopped } = pass(from);
+      from.write(event + done);
+      if (end === "break") setTimeout(() => from.fail(), 20);
+      expect(await new Response(body).text()).toBe(event + done);
+      expect([end, (await ended).outcome.kind, stopped.count]).toEqual([end, "success", 1]);
+    }
+  });
+
   test("without [DONE] is an error event, where one is expected", async () => {
     const from = source();
     const { body, ended } = pass(from);
