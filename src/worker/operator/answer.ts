@@ -157,7 +157,18 @@ export const answerSchemas = {
     backend: ref("Backend"),
   }),
   Blocks: exactly({ blocks: arrayOf(block), cursor: orNull(string) }),
-  Client: exactly({ client: string, count, remaining: count, limit, block: orNull(block) }),
+  Client: exactly({
+    client: string,
+    mode: {
+      type: "string",
+      enum: ["enforce", "report", "off"],
+      description: "RATE_LIMIT.mode: only where it is enforce does a block, also one by hand, keep anybody out.",
+    },
+    count,
+    remaining: count,
+    limit,
+    block: orNull(block),
+  }),
   Lifted: exactly({ client: string, lifted: { const: true } }),
   Events: exactly({
     events: arrayOf(exactly({ kind: string, atMs: time, subject: string, actor: string, detail: mapOf(anything) })),

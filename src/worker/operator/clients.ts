@@ -33,10 +33,12 @@ function limiterAsked<Value>({ edge }: Exchange, call: () => Promise<Value>): Pr
 
 function clientTold(exchange: Exchange, reply: ClientReply, routeClass: (typeof routeClasses)[number] | null): Told {
   if (reply.kind === "invalid_key") return invalidKey("key");
-  const { limit } = exchange.edge.clients.rules.limitFor(reply.clientKey, routeClass);
+  const { rules } = exchange.edge.clients;
+  const { limit } = rules.limitFor(reply.clientKey, routeClass);
   const { count, remaining, block }: ClientState = reply.state;
   const { requests, window, blockDuration } = limit;
-  return told({ client: reply.clientKey, count, remaining, limit: { requests, window, blockDuration }, block });
+  const shown = { client: reply.clientKey, mode: rules.mode, count, remaining, block };
+  return told({ ...shown, limit: { requests, window, blockDuration } });
 }
 
 /** What an act is about to change, for the ledger. */

@@ -86,3 +86,14 @@ test("a purge reaches an isolate that answers everything from its cache", async 
   later();
   expect(await told()).not.toEqual(first);
 });
+
+test.each([
+  ["enforce", 429],
+  ["report", 200],
+  ["off", 200],
+])("whoever blocks a client is told whether that keeps it out: mode %s", async (mode, status) => {
+  const at = environment({ CONFIG: JSON.stringify({ LOG: { console: false }, RATE_LIMIT: { mode } }) });
+  const told = await ask(at, "/api/blocks", { method: "POST", body: { client: blocked, seconds: 60 } });
+  expect([told.status, await told.json()]).toEqual([201, expect.objectContaining({ mode })]);
+  expect((await get(at, "/ping")).status).toBe(status);
+});
