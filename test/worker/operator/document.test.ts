@@ -219,7 +219,7 @@ describe("the ledger", () => {
   const asked = new Set(["POST /api/backends/{name}/probe", "POST /api/cache/purge"]);
   const changes = operatorRoutes
     .filter(({ role }) => role === "operator")
-    .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`);
+    .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)\+?/g, "{$1}")}`);
 
   test.each(changes)("%s is in it: who, from where, what, before and after", async (key) => {
     const at = environment();
