@@ -10,6 +10,8 @@ export const workers = [
   "two-calls",
   "two-calls-again",
   "two-calls-report",
+  "least-table-get",
+  "least-generation",
   "product",
   "product-unlimited",
 ] as const;
@@ -76,6 +78,14 @@ const rows: readonly Row[] = [
     shape: post("/v1/images/generations", picture, clients),
     share: 0.7,
   },
+  { name: "least_table_get", label: "table GET at its least", worker: "least-table-get", shape: get("/ping", clients) },
+  {
+    name: "least_generation",
+    label: "generation at its least",
+    worker: "least-generation",
+    shape: post("/v1/images/generations", picture, clients),
+    share: 0.7,
+  },
   { name: "table_get", label: "table GET, uncached", worker: "product", shape: get("/ping", clients) },
   { name: "hit", label: "cache hit, /v1/models", worker: "product", shape: get("/v1/models", clients) },
   { name: "hit_stats", label: "cache hit, /usage/stats", worker: "product", shape: get("/usage/stats", clients) },
@@ -119,8 +129,12 @@ export const ratios = {
   hit_vs_pass: ["hit", "pass"],
 } as const;
 
-/** Shown beside those: what the limiter adds to a hit, and what the other kind of hit costs. */
+/** Shown beside those: what of a ratio no product could save, what the limiter adds to a hit, and what the other kind of hit costs. */
 export const moreRatios = {
+  least_table_get_vs_two_calls: ["least_table_get", "two_calls"],
+  table_get_vs_least: ["table_get", "least_table_get"],
+  least_generation_vs_two_calls_report: ["least_generation", "two_calls_report"],
+  exact_vs_least: ["exact", "least_generation"],
   hit_unlimited_vs_pass: ["hit_unlimited", "pass"],
   hit_vs_nothing_one_call: ["hit", "nothing_one_call"],
   nothing_one_call_vs_pass: ["nothing_one_call", "pass"],

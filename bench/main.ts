@@ -12,7 +12,7 @@ import { cases, moreRatios, ratios } from "./cases.ts";
 import type { Case } from "./cases.ts";
 import { spreadOf } from "./figures.ts";
 import type { Spread } from "./figures.ts";
-import { closedLoop, openLoop, wake } from "./measure.ts";
+import { closedLoop, openLoop, send, wake } from "./measure.ts";
 import type { Bench, Sample } from "./measure.ts";
 import { ratioOf } from "./ratio.ts";
 import type { Findings, Samples } from "./ratio.ts";
@@ -39,7 +39,7 @@ function find(name: string): Case {
 }
 
 /** Requests of each case before its process is measured: by then the engine has compiled what is hot. */
-const warmUpRequests = 2500;
+const warmUpRequests = 5000;
 
 async function rounds(
   count: number,
@@ -53,7 +53,7 @@ async function rounds(
     // Two processes of the same code differ by a tenth and more, by where their memory lies: no round inherits another's luck.
     const bench = await start();
     try {
-      for (const one of chosen) await closedLoop({ ...bench, requests: Math.min(warmUpRequests, bench.requests) }, one);
+      for (const one of chosen) await send(bench, one, warmUpRequests);
       for (const one of rotated(chosen, round)) {
         const sample = await closedLoop(bench, one);
         (closed[one.name] ??= []).push(sample);

@@ -32,6 +32,8 @@ export async function closedLoop(bench: Bench, one: Case): Promise<Sample> {
   const port = system.portOf(one.worker);
   if (one.until !== null) await bringTo(bench, one, one.until);
   else await wake(bench, one);
+  // What the waking requests have left behind is no part of what follows.
+  await pause(afterMs);
   const { pid } = system.workers[one.worker];
   const before = cpuUs(pid);
   const requests = Math.round(bench.requests * one.share);
@@ -51,9 +53,13 @@ export async function closedLoop(bench: Bench, one: Case): Promise<Sample> {
  * Objects that nobody called for ten seconds have left memory, and making them anew is no part of the steady state: each
  * client has sent a request just before the measurement begins.
  */
-export async function wake({ system, generator, connections }: Bench, one: Case): Promise<void> {
-  const port = system.portOf(one.worker);
-  await generator.run({ kind: "closed", port, shape: one.shape, requests: one.shape.addresses.length, connections });
+export async function wake(bench: Bench, one: Case): Promise<void> {
+  await send(bench, one, one.shape.addresses.length);
+}
+
+/** Requests that nothing is measured of. */
+export async function send({ system, generator, connections }: Bench, one: Case, requests: number): Promise<void> {
+  await generator.run({ kind: "closed", port: system.portOf(one.worker), shape: one.shape, requests, connections });
 }
 
 export async function openLoop(bench: Bench, one: Case, rate: number, requests: number): Promise<Sample> {

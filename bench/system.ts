@@ -123,7 +123,7 @@ async function skeleton(
 ): Promise<WorkerService> {
   const { worker } = await readBundle(bundle);
   const main = `${name.replace("-again", "")}.js`;
-  const files = [main, "objects.js"];
+  const files = [main, "objects.js", ...(name.startsWith("least") ? ["least.js"] : [])];
   for (const file of files) await copyFile(join(here, "skeleton", file), join(folder, file));
   const origins = originPorts.map((port) => `http://127.0.0.1:${port}`).join(" ");
   return {
