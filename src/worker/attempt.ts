@@ -96,8 +96,29 @@ export async function attempt(sending: Sending): Promise<AttemptResult> {
   try {
     return await heard(sending, response, startedMs);
   } catch {
-    return thrown(sending, "body", Date.now() - startedMs);
+    return refused(sending, response, startedMs) ?? thrown(sending, "body", Date.now() - startedMs);
   }
+}
+
+/**
+ * A server that refuses a request unread, for headers or a body that are too large, resets the connection over what still
+ * comes, and its words may be lost with it. Its status has said whose fault it was. null: it was no such answer.
+ */
+function refused(sending: Sending, response: Response, startedMs: number): AttemptResult | null {
+  const { status } = response;
+  if (sending.endedBy() !== null || status < 400 || status > 499) return null;
+  const latencyMs = Date.now() - startedMs;
+  const headers = new Headers(response.headers);
+  // They speak of a body that has not come.
+  for (const name of ["content-type", "content-length", "content-encoding", "etag"]) headers.delete(name);
+  headers.set("cache-control", "no-store");
+  return {
+    outcome: classifyAnswer(facts(response, null, "complete", latencyMs), sending.routeClass),
+    learned: null,
+    answer: { status, headers, body: { kind: "none" } },
+    failure: null,
+    latencyMs,
+  };
 }
 
 /** A client that neither sends nor breaks for so long is not what broke. */

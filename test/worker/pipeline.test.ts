@@ -262,6 +262,25 @@ describe("a cheap request", () => {
     expect([response.status, await failureOf(response)]).toEqual([502, "backend_invalid_answer"]);
   });
 
+  test("refused unread by a server that resets the connection over its words is the client's error, told once", async () => {
+    const resets = (controller: ReadableStreamDefaultController): void =>
+      controller.error(new Error("Network connection lost."));
+    answer = () =>
+      new Response(new ReadableStream({ start: resets }), { status: 431, headers: { "content-length": "40" } });
+    for (const [path, init] of [
+      ["/ping", {}],
+      ["/v1/images/generations", generation],
+    ] as const) {
+      const response = await ask(path, init);
+      expect([response.status, response.headers.get("x-should-retry")]).toEqual([431, "false"]);
+      expect(response.headers.get("content-length")).not.toBe("40");
+    }
+    expect(logged.map(({ outcome, attempts }) => [outcome, attempts])).toEqual([
+      ["client_fault", 1],
+      ["client_fault", 1],
+    ]);
+  });
+
   test("stops being retried when the budget is spent", async () => {
     answer = () => new Response("", { status: 502 });
     // Without the registry an isolate counts for itself, here ten in ten seconds: five requests with two each, the sixth has none.
