@@ -111,9 +111,13 @@ function spared(account: Account, backend: PickedBackend): Forwarded {
 
 // ── Proof of life ───────────────────────────────────────────────────────────────────────────────
 
+/** Of Cloudflare's six connections that may wait for an answer, one is left for what must be told meanwhile. */
+const pingsAtOnce = 5;
+
 /**
  * The backend itself, or the next candidate that answers a ping: a generation is not sent into the dark. What failed
- * its ping got nothing, so moving on costs nobody anything.
+ * its ping got nothing, so moving on costs nobody anything. The first is asked alone, since it nearly always answers; then
+ * several at a time, so that a fleet that is silent altogether is told in seconds.
  */
 async function firstAlive(
   journey: Journey,
@@ -121,16 +125,25 @@ async function firstAlive(
   first: PickedBackend,
   tried: ReadonlySet<string>,
 ): Promise<PickedBackend | null> {
-  const { exchange, route, candidates } = journey;
-  if (!route.paid) return first;
+  const { exchange, candidates } = journey;
+  if (!asksFirst(journey)) return first;
   const waiting = [first, ...candidates.filter((other) => other !== first && !tried.has(other.name))];
+  const asked: (true | Promise<boolean>)[] = [];
   for (const [index, candidate] of waiting.entries()) {
-    if (!candidate.needsProof || (await isAlive(exchange.edge, candidate))) return candidate;
+    const upTo = index === 0 ? 1 : index + pingsAtOnce;
+    if (index === asked.length)
+      for (const other of waiting.slice(index, upTo)) asked.push(!other.needsProof || isAlive(exchange.edge, other));
+    if (await asked[index]) return candidate;
     account.closed(candidate.name, notAlive, 0, waiting[index + 1]?.name ?? null);
   }
   exchange.outcome = notAlive.outcome.kind;
   exchange.reason = notAlive.outcome.reason;
   return null;
+}
+
+/** What spends credits; and a token's check, whose answer may take so long that a dead server is not found out by waiting. */
+function asksFirst({ route, routeClass }: Journey): boolean {
+  return route.paid || routeClass === "token";
 }
 
 const notAlive: AttemptResult = {
@@ -142,8 +155,9 @@ const notAlive: AttemptResult = {
 };
 
 function unreachable(journey: Journey, last: PickedBackend): Forwarded {
-  const { candidates } = journey;
-  const message = `None of the ${candidates.length} backends that could serve this answered a ping; nothing was sent to any, and nothing was charged.`;
+  const { candidates, route } = journey;
+  const charge = route.paid ? "; nothing was sent to any, and nothing was charged" : "";
+  const message = `None of the ${candidates.length} backends that could serve this answered a ping${charge}.`;
   return {
     answer: null,
     failure: { code: "backend_unreachable", message, retryAfterS: 5, retry: true },

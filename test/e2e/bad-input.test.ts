@@ -1,5 +1,7 @@
 /** Whatever comes in, the answer is a clear JSON error, soon, and the edge goes on. */
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { adminToken, startEdgeBefore, startSystem, TestBackend, type EdgeSystem } from "./edge.ts";
 
@@ -69,6 +71,27 @@ describe("from a client", () => {
     await goesOn();
   });
 
+  it("headers larger than the servers take are the client's error, and no server's fault", async () => {
+    for (let index = 0; index < 6; index += 1) {
+      const { status, body, tookMs } = await timed(
+        fetch(`${system.url}/v1/images/generations`, {
+          method: "POST",
+          headers: { authorization: "Bearer a", "content-type": "application/json", "x-large": "a".repeat(100_000) },
+          body: "{}",
+        }),
+      );
+      expect([status, body]).toMatchObject([431, { error: { type: "invalid_request_error" } }]);
+      expect(tookMs).toBeLessThan(1000);
+    }
+    const { backends } = (await (await system.get("/health")).json()) as {
+      backends: { state: string; consecutive_failures: number }[];
+    };
+    expect(backends.map((backend) => [backend.state, backend.consecutive_failures])).toEqual([
+      ["healthy", 0],
+      ["healthy", 0],
+    ]);
+  });
+
   it("a method that no route knows is a JSON error too", async () => {
     const response = await fetch(`${system.url}/v1/models`, { method: "PROPFIND" });
     const { status, body } = await timed(Promise.resolve(response));
@@ -106,6 +129,27 @@ describe("from an operator", () => {
   );
 });
 
+type Kind = readonly [name: string, send: () => Promise<Response>];
+
+const everyKind = (system: EdgeSystem): readonly Kind[] => [
+  ["ping", () => system.get("/ping")],
+  ["picture", () => system.post("/v1/images/generations", { prompt: "x" })],
+  ["stream", () => system.post("/v1/chat/completions", { stream: true, messages: [{ role: "user", content: "x" }] })],
+  ["token", () => system.post("/token/check", { token: "x" })],
+  ["usage", () => system.get("/usage/stats")],
+  ["task", () => system.post("/v1/async/images/generations", { prompt: "x" })],
+];
+
+async function expectSoonRefused(name: string, answer: Promise<Response>): Promise<void> {
+  const { status, body, tookMs } = await timed(answer);
+  expect([name, body]).toEqual([
+    name,
+    expect.objectContaining({ error: expect.objectContaining({ code: expect.any(String) }) }),
+  ]);
+  expect(status, name).toBeGreaterThanOrEqual(502);
+  expect(tookMs, name).toBeLessThan(10_000);
+}
+
 describe("with no backend alive", () => {
   let system: EdgeSystem;
   let backend: TestBackend;
@@ -118,26 +162,7 @@ describe("with no backend alive", () => {
   afterAll(() => system.stop());
 
   it("every kind of request gets a JSON error in under ten seconds", async () => {
-    const requests: readonly [string, () => Promise<Response>][] = [
-      ["ping", () => system.get("/ping")],
-      ["picture", () => system.post("/v1/images/generations", { prompt: "x" })],
-      [
-        "stream",
-        () => system.post("/v1/chat/completions", { stream: true, messages: [{ role: "user", content: "x" }] }),
-      ],
-      ["token", () => system.post("/token/check", { token: "x" })],
-      ["usage", () => system.get("/usage/stats")],
-      ["task", () => system.post("/v1/async/images/generations", { prompt: "x" })],
-    ];
-    for (const [name, send] of requests) {
-      const { status, body, tookMs } = await timed(send());
-      expect([name, body]).toEqual([
-        name,
-        expect.objectContaining({ error: expect.objectContaining({ code: expect.any(String) }) }),
-      ]);
-      expect(status, name).toBeGreaterThanOrEqual(502);
-      expect(tookMs, name).toBeLessThan(10_000);
-    }
+    for (const [name, send] of everyKind(system)) await expectSoonRefused(name, send());
   });
 
   it("/health says 503, and the first request after its return is served", async () => {
@@ -146,5 +171,43 @@ describe("with no backend alive", () => {
     await backend.restart();
     expect((await system.get("/ping")).status).toBe(200);
     await expect.poll(health, { timeout: 15_000, interval: 200 }).toBe(200);
+  });
+});
+
+/** A machine that is off, as a firewall or a frozen process shows it: connections open or hang, and nothing ever comes. */
+class Silence {
+  readonly #sockets = new Set<Socket>();
+  readonly #server: Server = createServer((socket) => {
+    this.#sockets.add(socket);
+    socket.on("error", () => undefined);
+  });
+
+  async listen(): Promise<string> {
+    this.#server.listen(0, "127.0.0.1");
+    await once(this.#server, "listening");
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  close(): void {
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}
+
+describe("with ten backends of which none says a word", () => {
+  const silent = Array.from({ length: 10 }, () => new Silence());
+  let system: EdgeSystem;
+  beforeAll(async () => {
+    const urls = await Promise.all(silent.map((one) => one.listen()));
+    const servers = urls.map((url, index) => ({ url, name: `silent-${index}` }));
+    system = await startEdgeBefore([], { variables: { BACKEND_SERVERS: JSON.stringify(servers) } });
+  });
+  afterAll(async () => {
+    await system.stop();
+    for (const one of silent) one.close();
+  });
+
+  it("every kind of request gets a JSON error in under ten seconds", async () => {
+    await Promise.all(everyKind(system).map(([name, send]) => expectSoonRefused(name, send())));
   });
 });
