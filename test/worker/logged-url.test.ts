@@ -20,6 +20,19 @@ describe("a logged URL", () => {
   });
 
   it.each([
+    "?password=s3cret",
+    "?pwd=s3cret",
+    "?sign=s3cret",
+    "?X-Amz-Credential=s3cret",
+    "?ticket=s3cret",
+    "?page=1;token=s3cret",
+    "?url=https%3A%2F%2Fx.example%2F%3Fkey%3Ds3cret",
+  ])("hides the value in %s", (query) => {
+    expect(loggedUrl("/v1/models", `${query}&page=2`)).toMatch(/=\*\*\*&page=2$/);
+    expect(loggedUrl("/v1/models", query)).not.toContain("s3cret");
+  });
+
+  it.each([
     "/usage/%73ession/us-abc",
     "/usage/session%2Fus-abc",
     "//usage//session//us-abc",

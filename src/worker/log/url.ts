@@ -1,7 +1,10 @@
 /** What of a URL may be logged. */
 
-/** Query parameters of these names hold credentials, whoever reads them. */
-const secretName = /token|key|secret|auth|password|session|signature|sid/i;
+/**
+ * Query parameters of these names hold credentials, whoever reads them; also where a value is a URL, or has a `;` where
+ * others write `&`, and so holds parameters of its own.
+ */
+const secretName = /(?:token|key|secret|auth|pass|pwd|session|sig|sid|cred|jwt|ticket)[^=]*=/i;
 
 /** `/usage/session/:id`: the id may be a pasted credential, also where a slip makes the path one that is not served. */
 const sessionId = /(\/usage\/+session\/+)([^/?]+)/gi;
@@ -35,8 +38,8 @@ function withoutSession(path: string): string {
 function withoutSecret(parameter: string): string {
   const equals = parameter.indexOf("=");
   if (equals < 0) return parameter;
-  const name = parameter.slice(0, equals);
-  return secretName.test(name.includes("%") ? decoded(name) : name) ? `${name}=***` : parameter;
+  const plain = parameter.includes("%") ? decoded(parameter) : parameter;
+  return secretName.test(plain) ? `${parameter.slice(0, equals)}=***` : parameter;
 }
 
 /** What a server will read; a text that is not properly encoded stands as it is. */
