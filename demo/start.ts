@@ -95,7 +95,8 @@ async function start(): Promise<void> {
   const folder = join(root, stateFolder, String(port));
   if (flags.fresh) await rm(folder, { recursive: true, force: true });
   const variables = readVariables(resolve(root, flags.vars), process.env);
-  const isDemo = variables["BACKEND_SERVERS"] === undefined;
+  // As the Worker reads it: an empty text is nothing.
+  const isDemo = (variables["BACKEND_SERVERS"] ?? "").trim() === "";
   const [bundle] = await Promise.all([prepareBundle(root), isDemo ? startFleet(port) : null]);
   if (isDemo) variables["BACKEND_SERVERS"] = serversVariable();
   const logFile = join(folder, "edge.log");

@@ -149,10 +149,10 @@ async function jobsRunning({ text }: Started): Promise<number> {
   return (states as { jobsRunning: number }[]).reduce((sum, state) => sum + state.jobsRunning, 0);
 }
 
-it("two of them run side by side, each with servers of its own", async () => {
+it("two of them run side by side, each with servers of its own, also where BACKEND_SERVERS is there and empty", async () => {
   const first = await freePort(21_200);
   const second = await freePort(first + 1);
-  const [a, b] = await Promise.all([start(first), start(second)]);
+  const [a, b] = await Promise.all([start(first), start(second, [], { BACKEND_SERVERS: "" })]);
   const serversIn = ({ text }: Started): string[] => text.match(/^ {2}demo-\S+ +(http\S+)/gm) ?? [];
   expect(new Set([...serversIn(a), ...serversIn(b)]).size).toBe(6);
   for (const { url } of [a, b]) expect((await fetch(`${url}/v1/models`)).status).toBe(200);
