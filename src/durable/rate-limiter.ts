@@ -24,6 +24,8 @@ const countsWriteMs = 900;
 const refusedWriteMs = 10_000;
 /** An alarm that failed is tried again after so long; the runtime's own tries end after six. */
 const alarmRetryMs = 60_000;
+/** An alarm that would ring so much too late is set anew: storage is not kept for a window that a block has emptied. */
+const alarmLateMs = 60_000;
 /** Pauses before each try at telling the ledger. It shows what it was told last, so a lost word would stay lost. */
 const tellPausesMs = [0, 1000, 4000] as const;
 
@@ -138,11 +140,11 @@ export class RateLimiter extends DurableObject<DurableEnv> implements RateLimite
 
   #store(nowMs: number): void {
     this.#cancelWrite();
-    const emptyAtMs = this.#limits.emptyAtMs(nowMs);
+    const dueMs = Math.max(Math.ceil(this.#limits.emptyAtMs(nowMs)), nowMs + 1);
     // One alarm per life of the window, not one per write: it looks again when it rings too early.
-    if (this.#alarmMs === null || this.#alarmMs <= nowMs) {
-      this.#alarmMs = Math.max(Math.ceil(emptyAtMs), nowMs + 1);
-      void this.ctx.storage.setAlarm(this.#alarmMs);
+    if (this.#alarmMs === null || this.#alarmMs <= nowMs || this.#alarmMs > dueMs + alarmLateMs) {
+      this.#alarmMs = dueMs;
+      void this.ctx.storage.setAlarm(dueMs);
     }
     const stored: StoredClient = {
       clientKey: this.#clientKey,

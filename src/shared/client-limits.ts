@@ -46,7 +46,8 @@ export class ClientLimits {
     const nowMs = this.#clock.advance(wallMs);
     if (this.#hold !== null && nowMs < this.#hold.untilMs) {
       this.#hold.refused += 1 + options.refusedFromMemory;
-      const retryAfterMs = this.#hold.untilMs - nowMs;
+      const ownMs = this.#windows.get(options.policy)?.blockAt(nowMs)?.untilMs ?? nowMs;
+      const retryAfterMs = Math.max(this.#hold.untilMs, ownMs) - nowMs;
       return { kind: "blocked", retryAfterMs, untilMs: wallMs + retryAfterMs, started: false };
     }
     this.#hold = null;

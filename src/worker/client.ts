@@ -28,6 +28,8 @@ const unknown: Client = { address: null, key: null, standing: "unknown" };
 /** Reading an address and matching it costs microseconds, and most requests come from an address just seen. */
 const placesKept = 2000;
 const tokensKept = 2000;
+/** A header that is longer is read anew each time: clients must not fill the memory with what they invent. */
+const longestKept = 1024;
 
 /** Reads clients under one effective configuration; an isolate makes another when the configuration changes. */
 export class ClientReader {
@@ -70,7 +72,7 @@ export class ClientReader {
     if (place === undefined) {
       const address = findAddress(this.#runtime, { cfConnectingIp, socket, forwardedFor }, this.#trustedProxies);
       place = address === null ? null : this.#placeOf(address);
-      this.#places.set(seen, place);
+      if (seen.length <= longestKept) this.#places.set(seen, place);
     }
     return place;
   }
@@ -88,7 +90,7 @@ export class ClientReader {
     let key = this.#tokenKeys.get(tokens);
     if (key === undefined) {
       key = tokenKey(await sha256(tokens));
-      this.#tokenKeys.set(tokens, key);
+      if (tokens.length <= longestKept) this.#tokenKeys.set(tokens, key);
     }
     return { ...place.client, key };
   }

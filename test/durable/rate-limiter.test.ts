@@ -203,6 +203,21 @@ describe("storage", () => {
     expect(await storedKeys("203.0.113.9")).toEqual([]);
   });
 
+  test("is not kept for the window that a shorter block has emptied, nor for a longer block that another took the place of", async () => {
+    vi.useFakeTimers({ toFake: ["Date"], now: start });
+    const daily: Limit = { requests: 1, window: 86_400, blockDuration: 10 };
+    const stub = limiter("203.0.113.16");
+    const strict = requestOf("203.0.113.16", { durability: "strict" });
+    await stub.admit(daily, strict);
+    expect(await alarmOf("203.0.113.16")).toBe(start + 86_400_000);
+    expect((await stub.admit(daily, strict)).kind).toBe("blocked");
+    expect(await alarmOf("203.0.113.16")).toBe(start + 10_000);
+
+    await limiter("203.0.113.17").block(30 * 86_400, "a slip of the pen");
+    await limiter("203.0.113.17").block(60, "what was meant");
+    expect(await alarmOf("203.0.113.17")).toBe(start + 60_000);
+  });
+
   test("an alarm that the platform lost is set again by the next request", async () => {
     vi.useFakeTimers({ toFake: ["Date"], now: start });
     await admitMany("203.0.113.10", 1, { durability: "strict" });

@@ -43,6 +43,8 @@ describe("what is remembered of a client", () => {
     for (let index = 0; index < 3; index += 1) limits.admit(limit, byDefault, start);
     limits.block(5, "by hand", start);
     expect(limits.blockAt(start)).toMatchObject({ untilMs: start + 30_000, byHand: false });
+    expect(limits.admit(limit, byDefault, start)).toMatchObject({ kind: "blocked", retryAfterMs: 30_000 });
+    expect(limits.admit(limit, generate, start)).toMatchObject({ kind: "blocked", retryAfterMs: 5000 });
     expect(limits.admit(limit, byDefault, start + 6000)).toMatchObject({ kind: "blocked", retryAfterMs: 24_000 });
   });
 

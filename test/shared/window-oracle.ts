@@ -27,8 +27,7 @@ export class NaiveLimits {
   ): Pick<Admission, "kind"> & { remaining?: number; retryAfterMs?: number } {
     this.#observe(wallMs);
     const now = this.#elapsedMs;
-    if (now < this.#heldUntilMs) return { kind: "blocked", retryAfterMs: this.#heldUntilMs - now };
-    const until = this.#blockedUntilMs.get(policy) ?? Number.NEGATIVE_INFINITY;
+    const until = Math.max(this.#heldUntilMs, this.#blockedUntilMs.get(policy) ?? Number.NEGATIVE_INFINITY);
     if (now < until) return { kind: "blocked", retryAfterMs: until - now };
     const standing = this.standing(policy, limit.window);
     if (standing < limit.requests) {

@@ -4,6 +4,7 @@
  */
 import * as v from "valibot";
 import { parseRange } from "../address.ts";
+import { isApiKeyName, parseClientKey } from "../client-key.ts";
 import { routeClasses } from "../route.ts";
 import type { CacheRule } from "../route.ts";
 import { policyNames, webhookKinds } from "./config.ts";
@@ -149,6 +150,13 @@ const partialLimit = group({
   window: v.optional(limitEntries.window),
   blockDuration: v.optional(limitEntries.blockDuration),
 });
+const clientNames = "a client key, an address (no range but an IPv6 /64) or an API key's name";
+/** Another name would be a limit that holds for nobody. */
+const clientName = v.pipe(
+  v.string(clientNames),
+  v.check((name) => parseClientKey(name) !== null || isApiKeyName(name), clientNames),
+);
+
 export type PartialLimit = { readonly [Key in keyof Limit]?: number | undefined };
 
 /** A record over the classes, in part. */
@@ -279,14 +287,9 @@ const configEntries = {
     deny: addresses(d.RATE_LIMIT.deny),
     onlyFrom: addresses(d.RATE_LIMIT.onlyFrom),
     routes: part(perClass(v.optional(partialLimit))),
-    clients: v.optional(
-      mapping(
-        text(/^\S{1,256}$/u, "a client key, an address or an API key's name"),
-        partialLimit,
-        "an object of client keys and limits",
-      ),
-      { ...d.RATE_LIMIT.clients },
-    ),
+    clients: v.optional(mapping(clientName, partialLimit, "an object of client keys and limits"), {
+      ...d.RATE_LIMIT.clients,
+    }),
   }),
   CORS: part({
     origins: v.optional(list(origin, "a list of origins"), [...d.CORS.origins]),

@@ -307,6 +307,8 @@ describe("refused settings", () => {
     [{ RATE_LIMIT: { deny: "10.0.0.1" } }, "RATE_LIMIT.deny", '"10.0.0.1"'],
     [{ RATE_LIMIT: { routes: { generate: { requests: -1 } } } }, "RATE_LIMIT.routes.generate.requests", "-1"],
     [{ RATE_LIMIT: { clients: { x: { requests: "1" } } } }, "RATE_LIMIT.clients.x.requests", '"1"'],
+    [{ RATE_LIMIT: { clients: { "10.0.0.0/8": {} } } }, "RATE_LIMIT.clients.10.0.0.0/8", '"10.0.0.0/8"'],
+    [{ RATE_LIMIT: { clients: { "2001:db8::/48": {} } } }, "RATE_LIMIT.clients.2001:db8::/48", '"2001:db8::/48"'],
     [{ RATE_LIMIT: null }, "RATE_LIMIT", "null"],
     [{ CACHE: [] }, "CACHE", "a list of 0"],
     [{ CACHE: { ttl: { models: -1 } } }, "CACHE.ttl.models", "-1"],
