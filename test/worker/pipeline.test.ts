@@ -424,6 +424,20 @@ describe("the limit", () => {
   });
 });
 
+describe("a limit that is only reported", () => {
+  test("lets everybody pass, and the log says who would have been refused", async () => {
+    const env = configured({ RATE_LIMIT: { mode: "report", requests: 1 } });
+    const asked = () => ask("/ping", { headers: { "cf-connecting-ip": "198.51.100.78" } }, env);
+    const answers = [await asked(), await asked(), await asked()];
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+    expect(answers.map(({ headers }) => headers.get("ratelimit")?.slice(0, 13))).toEqual(
+      Array(3).fill('"default";r=0'),
+    );
+    expect(answers.map(({ headers }) => headers.get("retry-after"))).toEqual([null, null, null]);
+    expect(logged.map(({ limit_reported }) => limit_reported)).toEqual([false, true, true]);
+  });
+});
+
 describe("a client's key", () => {
   const env = environment({
     API_KEYS: { team: { key: "k".repeat(24), tokens: "sid1,sid2" } },
