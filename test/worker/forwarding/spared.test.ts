@@ -1,11 +1,13 @@
 /** Work that is not sent: since nobody waits for it, or nobody is there to do it; and picks that come too late. */
 import { createExecutionContext, reset, waitOnExecutionContext } from "cloudflare:test";
 import { env as bindings } from "cloudflare:workers";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { BackendRegistryApi, PickRequest } from "../../../src/shared/contract.ts";
+import { edgeOf } from "../../../src/worker/edge.ts";
 import type { Env } from "../../../src/worker/env.ts";
 import { registryOf } from "../../../src/worker/env.ts";
 import { handle } from "../../../src/worker/pipeline.ts";
+import { isAlive } from "../../../src/worker/proof.ts";
 
 /** Paths of generations that were sent. */
 let sent: string[] = [];
@@ -79,6 +81,26 @@ test("a client that leaves while its backend is being asked for a sign of life c
 test("one that stays is served, and its lease ends", async () => {
   expect((await ask(new AbortController().signal)).status).toBe(200);
   expect([sent, await inFlight()]).toEqual([["/v1/images/generations"], 0]);
+});
+
+describe("a ping", () => {
+  const backend = { name: "a", url: "http://127.0.0.1:9101", dialect: null, needsProof: true };
+
+  async function pinged(failures: number): Promise<readonly [isAlive: boolean, pings: number]> {
+    const reading = edgeOf(env);
+    if (!reading.ok) throw new Error("misconfigured");
+    let pings = 0;
+    onPing = () => {
+      if ((pings += 1) <= failures) throw new Error("Network connection lost.");
+    };
+    return [await isAlive(reading.edge, backend), pings];
+  }
+
+  test("is sent once more where its connection breaks: an idle one may have been closed meanwhile", async () => {
+    expect(await pinged(0)).toEqual([true, 1]);
+    expect(await pinged(1)).toEqual([true, 2]);
+    expect(await pinged(2)).toEqual([false, 2]);
+  });
 });
 
 test.each([429, 521])(
