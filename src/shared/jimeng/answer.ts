@@ -6,7 +6,7 @@ import type { Learned } from "../contract.ts";
 import type { Executed, Outcome, OutcomeKind } from "../outcome.ts";
 import { aborted, success } from "../outcome.ts";
 import type { RouteClass } from "../route.ts";
-import { detectDialect } from "./dialect.ts";
+import { detectDialect, routeRefusal } from "./dialect.ts";
 
 export interface AnswerFacts {
   readonly status: number;
@@ -41,7 +41,7 @@ const noCredits = /积分(?:可能)?不足|insufficient (?:points|credits?)/i;
 
 /** A -1000 that says why: the request never left the server's front door. */
 const refusals: readonly (readonly [pattern: RegExp, reason: string])[] = [
-  [/请求有误/, routeUnknown],
+  [routeRefusal, routeUnknown],
   [/无效的JSON格式/i, "invalid_json"],
   [/不支持的参数/, "unsupported_parameter"],
 ];

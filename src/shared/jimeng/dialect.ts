@@ -11,6 +11,12 @@ export interface DialectEvidence {
   readonly live?: boolean | null;
 }
 
+/**
+ * A server's word that it has no such route. It opens the message: further on it may be the client's own, since a server that
+ * can't read a body quotes it.
+ */
+export const routeRefusal = /^\s*\[?请求有误/;
+
 /** What flat-1 has no handler for, and what flat-2 has none for. */
 const missing: Readonly<Record<string, Dialect>> = {
   "POST /v1/chat/completions": "flat-1",
@@ -29,7 +35,7 @@ export function detectDialect({ status, code, message, routeId, live }: DialectE
     if (status !== 200) return null;
     if (code === -2002) return "flat-1";
     if (code === -2001 && message !== null && /登录失效/.test(message)) return "flat-2";
-    if (code === -1000 && message !== null && message.includes("请求有误")) return missing[routeId] ?? null;
+    if (code === -1000 && message !== null && routeRefusal.test(message)) return missing[routeId] ?? null;
     return null;
   }
   return status === 200 && routeId === "POST /token/check" && live === false ? "flat-1" : null;

@@ -149,6 +149,16 @@ describe("a fleet of three dialects", () => {
     }
   });
 
+  it("learns no missing route from what a client wrote into a body that can't be read", async () => {
+    const headers = { authorization: "Bearer a-session", "content-type": "application/json" };
+    for (let index = 0; index < 3; index += 1) {
+      const answer = await fetch(`${system.url}/v1/images/generations`, { method: "POST", headers, body: "请求有误" });
+      expect([answer.status, answer.headers.get("x-should-retry")]).toEqual([500, "false"]);
+      expect(await answer.json()).toMatchObject({ code: -1000 });
+    }
+    expect((await system.post("/v1/images/generations", { prompt: "of somebody else" })).status).toBe(200);
+  });
+
   it("sends a model to a server that lists it", async () => {
     for (let index = 0; index < 5; index += 1) {
       const answer = await system.post("/v1/images/generations", { model: "jimeng-2.1", prompt: "x" });

@@ -85,6 +85,19 @@ const errors: readonly {
     is: { usual: "client_fault/no" },
   },
   { code: -1000, message: "无效的JSON格式: Unexpected token", status: 500, is: { usual: "client_fault/no" } },
+  {
+    code: -1000,
+    message: "无效的JSON格式: Unexpected token '请', \"请求有误\" is not valid JSON",
+    status: 500,
+    is: { usual: "client_fault/no" },
+  },
+  // Words of the prompt, quoted by the server: it may well have been submitted.
+  {
+    code: -1000,
+    message: "[请求失败]: 请求有误",
+    status: 500,
+    is: { usual: "backend_fault/unknown", usage: "unknown/unknown" },
+  },
   { code: -1000, message: "不支持的参数: size", status: 500, is: { usual: "client_fault/no" } },
   { code: -1000, message: "系统异常", status: 500, is: { usual: "backend_fault/unknown", usage: "unknown/unknown" } },
   { code: -1000, message: "", status: 500, is: { usual: "backend_fault/unknown", usage: "unknown/unknown" } },
@@ -116,7 +129,9 @@ describe("every error × dialect × route class", () => {
     const reason = (code: number, message: string) =>
       classifyAnswer(facts({ status: 500, code, message }), "generate").reason;
     expect(reason(-1000, "[请求有误]: x")).toBe("route_unknown");
+    expect(reason(-1000, "请求有误: x")).toBe("route_unknown");
     expect(reason(-1000, "无效的JSON格式")).toBe("invalid_json");
+    expect(reason(-1000, '无效的JSON格式: "请求有误"')).toBe("invalid_json");
     expect(reason(-1000, "不支持的参数")).toBe("unsupported_parameter");
     expect(reason(-1000, "x")).toBe("code_-1000");
     expect(reason(-2002, "x")).toBe("code_-2002");
@@ -347,6 +362,7 @@ describe("what an answer teaches", () => {
     expect(learned(200, -2002, "", "GET /x")).toEqual({ dialect: "flat-1", refusedRouteId: null });
     expect(learned(200, -2001, "[登录失效]", "GET /x")).toEqual({ dialect: "flat-2", refusedRouteId: null });
     expect(learned(200, -1000, "无效的JSON格式", "GET /x")).toBeNull();
+    expect(learned(200, -1000, '无效的JSON格式: "请求有误"', "POST /v1/chat/completions")).toBeNull();
     expect(learnFrom(facts({}), "GET /x", classifyAnswer(facts({}), "query"))).toBeNull();
   });
 });
