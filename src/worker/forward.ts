@@ -56,11 +56,12 @@ export async function forward(journey: Journey): Promise<Forwarded> {
   const { exchange, candidates } = journey;
   const { edge, waitUntil, region } = exchange;
   const account = accountFor({ edge, waitUntil, region, routeClass: journey.routeClass }, journey.leaseId);
-  const deadlineMs = Date.now() + totalMs(journey);
+  const pickedMs = Date.now();
+  const deadlineMs = pickedMs + totalMs(journey);
   const tried = new Set<string>();
   edge.table.requested(exchange.startedMs);
   const first = candidates[0] as PickedBackend;
-  let backend = await firstAlive(journey, account, first, tried);
+  let backend = await firstAlive(journey, account, first, tried, pickedMs);
   if (backend === null) return unreachable(journey, first);
   for (let made = 1; ; made += 1) {
     if (hasLeft(journey)) return spared(account, backend);
@@ -71,7 +72,7 @@ export async function forward(journey: Journey): Promise<Forwarded> {
     tripped.release();
     account.closed(backend.name, tripped.result, 0, next.name);
     if (!journey.upstream.standIn) await pause(backoffMs(made - 1, edge.config.RETRY, Math.random));
-    const alive = await firstAlive(journey, account, next, tried);
+    const alive = await firstAlive(journey, account, next, tried, pickedMs);
     // Nobody else is there: what the last one has said stands.
     if (alive === null) return arrived(journey, account, backend, tripped);
     await discard(tripped.result.answer);
@@ -124,15 +125,19 @@ async function firstAlive(
   account: Account,
   first: PickedBackend,
   tried: ReadonlySet<string>,
+  pickedMs: number,
 ): Promise<PickedBackend | null> {
   const { exchange, candidates } = journey;
   if (!asksFirst(journey)) return first;
+  // What was known when they were picked is old news after an attempt that took its time.
+  const isStale = Date.now() - pickedMs > exchange.edge.config.WATCH.proofOfLife * msPerS;
+  const mayBeDead = (backend: PickedBackend): boolean => backend.needsProof || isStale;
   const waiting = [first, ...candidates.filter((other) => other !== first && !tried.has(other.name))];
   const asked: (true | Promise<boolean>)[] = [];
   for (const [index, candidate] of waiting.entries()) {
     const upTo = index === 0 ? 1 : index + pingsAtOnce;
     if (index === asked.length)
-      for (const other of waiting.slice(index, upTo)) asked.push(!other.needsProof || isAlive(exchange.edge, other));
+      for (const other of waiting.slice(index, upTo)) asked.push(!mayBeDead(other) || isAlive(exchange.edge, other));
     if (await asked[index]) return candidate;
     account.closed(candidate.name, notAlive, 0, waiting[index + 1]?.name ?? null);
   }

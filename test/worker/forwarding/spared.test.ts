@@ -12,11 +12,14 @@ import { isAlive } from "../../../src/worker/proof.ts";
 /** Paths of generations that were sent. */
 let sent: string[] = [];
 let onPing: (host: string) => void = () => undefined;
-let onGeneration: () => Response;
+let onGeneration: () => Response | Promise<Response>;
+/** Hosts that they were sent to. */
+let sentTo: string[] = [];
 let env: Env;
 
 beforeEach(() => {
   sent = [];
+  sentTo = [];
   onPing = () => undefined;
   onGeneration = () => Response.json({ created: 1, data: [] });
   env = { ...(bindings as unknown as Env), CONFIG: JSON.stringify({ RATE_LIMIT: { enabled: false } }) };
@@ -29,6 +32,7 @@ beforeEach(() => {
       return new Response("pong");
     }
     sent.push(new URL(request.url).pathname);
+    sentTo.push(new URL(request.url).host);
     return onGeneration();
   });
 });
@@ -117,6 +121,35 @@ test.each([429, 521])(
     expect([sent.length, answer.headers.get("x-should-retry"), await inFlight()]).toEqual([1, null, 0]);
   },
 );
+
+test("a sign of life that is old after a slow attempt spares no ping", async () => {
+  const real = registryOf(env, null);
+  const proven: Pick<BackendRegistryApi, "pick" | "settle" | "report"> = {
+    pick: async (request) => {
+      const reply = await real.pick(request);
+      if (reply.kind !== "picked") return reply;
+      return { ...reply, candidates: reply.candidates.map((one) => ({ ...one, needsProof: false })) };
+    },
+    settle: (settlement) => real.settle(settlement),
+    report: (report) => real.report(report),
+  };
+  const namespace = { idFromName: (name: string) => name, get: () => proven };
+  const CONFIG = JSON.stringify({ RATE_LIMIT: { enabled: false }, WATCH: { proofOfLife: 0.5 } });
+  env = { ...env, CONFIG, BACKEND_REGISTRY: namespace as unknown as DurableObjectNamespace };
+  // What the registry itself asks at its start is over after this.
+  await ask(new AbortController().signal);
+  sentTo = [];
+  const pinged = new Set<string>();
+  // It asks the one that has failed again.
+  onPing = (host) => void (host === sentTo[0] ? undefined : pinged.add(host));
+  onGeneration = async () => {
+    if (sentTo.length > 1) return Response.json({ created: 1, data: [] });
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    return new Response(null, { status: 522 });
+  };
+  expect((await ask(new AbortController().signal)).status).toBe(200);
+  expect([...pinged]).toEqual([sentTo[1]]);
+});
 
 test("what may have been charged is not said to be unsent where everybody else turns out to be gone", async () => {
   const CONFIG = JSON.stringify({ RATE_LIMIT: { enabled: false }, RETRY: { generations: "unsafe" } });
