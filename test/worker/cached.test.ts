@@ -63,6 +63,11 @@ async function ask(env: Env, path: string, init: RequestInit = {}): Promise<{ te
   return { text, headers: response.headers };
 }
 
+/** Without time going on; but a busy machine may take longer for a call to the registry than a request waits for it. */
+async function shows(env: Env, path: string, text: string): Promise<void> {
+  await vi.waitFor(async () => expect(await textOf(env, path)).toBe(text), { timeout: 5000, interval: 20 });
+}
+
 const textOf = async (env: Env, path: string): Promise<string> => (await ask(env, path)).text;
 
 describe("a purge", () => {
@@ -75,7 +80,7 @@ describe("a purge", () => {
       at(1);
       await textOf(other, path);
       at(3);
-      expect(await textOf(other, path)).toBe("answer 2");
+      await shows(other, path, "answer 2");
     },
   );
 
@@ -87,7 +92,7 @@ describe("a purge", () => {
       at(600);
       await registry().purgeCache(null, by);
       at(603);
-      expect(await textOf(idle, path)).toBe("answer 2");
+      await shows(idle, path, "answer 2");
     },
   );
 
@@ -114,7 +119,7 @@ test.each([
   const headers = { authorization: `Bearer ${tokens.operator}`, "content-type": "application/json" };
   await ask(env, "/api/cache/purge", { method: "POST", headers, body: JSON.stringify({ paths: [purged] }) });
   at(3);
-  expect(await textOf(env, asked)).toBe("answer 2");
+  await shows(env, asked, "answer 2");
 });
 
 describe("what a write's Location or Content-Location names is no longer used", () => {

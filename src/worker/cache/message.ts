@@ -136,23 +136,30 @@ function continued(
   pending: Reading | null,
   room: Room,
 ): ReadableStream<Uint8Array> {
+  let at = 0;
   let next = pending;
-  return new ReadableStream<Uint8Array>({
-    start(controller) {
-      for (const chunk of chunks) controller.enqueue(chunk);
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        if (at < chunks.length) {
+          controller.enqueue(chunks[at] as Uint8Array);
+          at += 1;
+          return;
+        }
+        room.give();
+        const { done, value } = await (next ?? reader.read());
+        next = null;
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel(reason) {
+        room.give();
+        return reader.cancel(reason);
+      },
     },
-    async pull(controller) {
-      room.give();
-      const { done, value } = await (next ?? reader.read());
-      next = null;
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-    cancel(reason) {
-      room.give();
-      return reader.cancel(reason);
-    },
-  });
+    // What is at hand goes out before more is waited for.
+    { highWaterMark: 0 },
+  );
 }
 
 /** A stored answer as this client asked for it: whole, a part, its head, or "you have it already". */

@@ -131,13 +131,15 @@ test.each(["60", "origin"])(
     const [never, opened] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const headers = { "x-test-rule": rule, "x-test-store": "impatient" };
     const kept = { "cache-control": "max-age=60" };
-    const hung = { headers: kept, body: "late", after: never.promise };
+    const hung = { cut: "before", after: never.promise } as const;
     origin.expect(prefix, Date.now(), hung, { headers: kept, body: "one", after: opened.promise });
-    const maker = client.begin(`${prefix}/x`, { headers });
-    maker.on("error", () => undefined);
+    const late = client.ask(`${prefix}/x`, { headers });
     await askedFor(prefix, 1);
     const second = client.ask(`${prefix}/x`, { headers });
     await askedFor(prefix, 2);
+    // The late one's end takes nothing from its successor.
+    never.resolve();
+    expect((await late).status).toBe(502);
     const third = client.ask(`${prefix}/x`, { headers });
     // The third is there before the second is answered: its connection is, and what it was sent on is older than the next request's.
     await client.ask("/counters");
@@ -147,8 +149,6 @@ test.each(["60", "origin"])(
     expect(["hit", "collapsed"]).toContain((await third).headers["x-test-source"]);
     expect((await client.ask(`${prefix}/x`, { headers })).headers["x-test-source"]).toBe("hit");
     expect(origin.asked(prefix).length).toBe(2);
-    maker.destroy();
-    never.resolve();
   },
 );
 
@@ -201,6 +201,22 @@ test("a change during a fetch keeps what that fetch brings from being stored", a
   expect((await reading).body).toBe("before");
   origin.expect("/race", Date.now(), { headers, body: "after" });
   expect((await client.ask("/race/x", { headers: { "x-test-store": "memory" } })).body).toBe("after");
+});
+
+test.each(["origin", "60"])("who comes after a change waits for nobody who asked before it: rule %s", async (rule) => {
+  const prefix = `/newcomer-${rule}`;
+  const headers = { "x-test-store": "memory", "x-test-rule": rule };
+  const opened = Promise.withResolvers<void>();
+  const kept = { "cache-control": "max-age=60" };
+  const before = { headers: kept, body: "before", after: opened.promise };
+  origin.expect(prefix, Date.now(), before, { status: 204 }, { headers: kept, body: "after" });
+  const reading = client.ask(`${prefix}/x`, { headers });
+  await askedFor(prefix, 1);
+  await client.ask(`${prefix}/x`, { method: "PUT", headers, body: "x" });
+  expect((await client.ask(`${prefix}/x`, { headers })).body).toBe("after");
+  opened.resolve();
+  expect((await reading).body).toBe("before");
+  expect((await client.ask(`${prefix}/x`, { headers })).body).toBe("after");
 });
 
 /** A read that is under way while a PUT succeeds: `before` comes first, `read` is held until after the PUT. */

@@ -284,6 +284,11 @@ export const selecting: readonly Case[] = [
     says: `an unsafe method that ends in ${status} ends nothing`,
     steps: [read, write("POST", { origin: { status } }), still],
   })),
+  ...["refused", "failed"].map((verdict): Case => ({
+    clause: "RFC 9111 §4.4",
+    says: `an error inside a 200 ends nothing (${verdict})`,
+    steps: [read, write("POST", { origin: { headers: { "x-verdict": verdict } } }), still],
+  })),
   { clause: "RFC 9111 §4.4", says: "an unknown method counts as unsafe", steps: [read, write("PURGE"), gone] },
   { clause: "RFC 9110 §9.2.1", says: "OPTIONS is safe", steps: [read, write("OPTIONS"), still] },
   {
@@ -397,6 +402,18 @@ export const selecting: readonly Case[] = [
   },
 
   // Codings
+  ...["origin", "60"].map((rule): Case => ({
+    clause: "RFC 9110 §12.5.3",
+    says: `an answer that may be stored is asked for without a coding (rule: ${rule})`,
+    steps: [
+      {
+        rule,
+        headers: { "accept-encoding": "zstd, br" },
+        origin: { headers: minute, body: "one" },
+        sent: { "accept-encoding": "identity" },
+      },
+    ],
+  })),
   {
     clause: "RFC 9110 §8.8.1",
     says: "a coding that can't be undone is not stored",
@@ -550,6 +567,24 @@ export const selecting: readonly Case[] = [
       },
       { at: 203, rule: "60", origin: { body: "two" }, source: "stale", is: "one" },
       { at: 203, rule: "60", origin: { body: "two" }, source: "hit", is: "two", eventually: true },
+    ],
+  },
+  {
+    clause: "route: 5",
+    says: "a failure is forgotten when the origin has answered again",
+    steps: [
+      { rule: "5", origin: { body: "one" } },
+      { at: 100, rule: "5", origin: { status: 503 }, source: "stale", fields: { "cache-status": /stale-if-error/ } },
+      { at: 103, rule: "5", origin: { body: "two" }, source: "stale", is: "one" },
+      { at: 103, rule: "5", origin: { body: "two" }, source: "hit", is: "two", eventually: true },
+      {
+        at: 110,
+        rule: "5",
+        origin: { body: "three" },
+        source: "stale",
+        is: "two",
+        fields: { "cache-status": /stale-while-revalidate/ },
+      },
     ],
   },
   {

@@ -250,6 +250,12 @@ export const storing: readonly Case[] = [
   askedAgain("RFC 9111 §3.5", "what was stored for nobody in particular is not for somebody", fresh, {
     second: { authorization: "Bearer a" },
   }),
+  askedAgain(
+    "RFC 9111 §3.5",
+    "… nor is it confirmed for somebody",
+    { "cache-control": "max-age=5", etag: '"1"' },
+    { second: { authorization: "Bearer a" }, sent: { "if-none-match": null } },
+  ),
   reused(
     "RFC 9111 §3.5",
     "… unless it says public",

@@ -275,6 +275,47 @@ export const validation: readonly Case[] = [
     "RFC 9111 §3.2",
   ),
 
+  confirmed(
+    "a 304 with a cookie ends what was stored",
+    tagged,
+    { ...tagged, "set-cookie": "session=1" },
+    [{ at: 71, origin: { headers: minute, body: "two" }, is: "two", asked: 1, eventually: true }],
+    "RFC 9111 §7.3",
+  ),
+  confirmed(
+    "what a 304 says is private is served no more",
+    { ...tagged, "x-a": "1" },
+    { etag: '"v1"', "cache-control": 'max-age=60, private="x-a"' },
+    [{ at: 71, source: "hit", is: "one", fields: { "x-a": null } }],
+    "RFC 9111 §5.2.2.7",
+  ),
+  confirmed(
+    "a 304's Last-Modified is what is asked for next",
+    { ...tagged, ...minute, "last-modified": httpDate(-1000) },
+    { ...tagged, "last-modified": httpDate(-10) },
+    [
+      {
+        at: 140,
+        origin: { status: 304, headers: tagged },
+        is: "one",
+        sent: { "if-modified-since": httpDate(-10) },
+      },
+    ],
+  ),
+  {
+    clause: "RFC 9211 §2.5",
+    says: "what was confirmed but is stored no more has no time to live",
+    steps: [
+      store(tagged),
+      {
+        at: 70,
+        origin: { status: 304, headers: { "cache-control": "no-store", etag: '"v1"' } },
+        is: "one",
+        fields: { "cache-status": "jimeng-edge; fwd=stale; fwd-status=304" },
+      },
+    ],
+  },
+
   // §4.3.2 and RFC 9110 §13
   conditional(
     "RFC 9110 §13.1.2",
