@@ -161,6 +161,42 @@ describe("what a write's Location or Content-Location names is no longer used", 
   });
 });
 
+/** The registry, and how often it was called. */
+function counted(): { readonly namespace: unknown; calls(): number } {
+  let calls = 0;
+  const { BACKEND_REGISTRY } = bindings;
+  const stubOf = (id: DurableObjectId): unknown =>
+    new Proxy(BACKEND_REGISTRY.get(id) as unknown as Record<string, (...given: unknown[]) => unknown>, {
+      get:
+        (stub, name) =>
+        (...given: unknown[]) => {
+          calls += 1;
+          return stub[String(name)]?.(...given);
+        },
+    });
+  return {
+    namespace: { idFromName: (name: string) => BACKEND_REGISTRY.idFromName(name), get: stubOf },
+    calls: () => calls,
+  };
+}
+
+test.each(["/test/kept", "/test/obeyed"])("a hit costs no call to the registry: %s", async (path) => {
+  const { namespace, calls } = counted();
+  const env = isolate({}, { BACKEND_REGISTRY: namespace });
+  await textOf(env, path);
+  for (const seconds of [0, 1, 1.4]) {
+    const before = calls();
+    at(seconds);
+    for (let hits = 0; hits < 50; hits += 1) expect(await textOf(env, path)).toBe("answer 1");
+    expect(calls()).toBe(before);
+  }
+  // All hits of 1.5 s together cost the one that brings the news of purges.
+  at(60);
+  const before = calls();
+  for (let hits = 0; hits < 50; hits += 1) expect(await textOf(env, path)).toBe("answer 1");
+  expect(calls() - before).toBe(1);
+});
+
 test("without a cache, models are asked of the backends: no reading is passed off as new", async () => {
   await registry().overrides();
   const namespace = bindings.BACKEND_REGISTRY;
