@@ -213,9 +213,12 @@ test.each(["origin", "60"])("who comes after a change waits for nobody who asked
   const reading = client.ask(`${prefix}/x`, { headers });
   await askedFor(prefix, 1);
   await client.ask(`${prefix}/x`, { method: "PUT", headers, body: "x" });
-  expect((await client.ask(`${prefix}/x`, { headers })).body).toBe("after");
+  const newcomer = client.ask(`${prefix}/x`, { headers });
+  // By the time of this answer the newcomer is there.
+  await client.ask("/counters");
   opened.resolve();
   expect((await reading).body).toBe("before");
+  expect((await newcomer).body).toBe("after");
   expect((await client.ask(`${prefix}/x`, { headers })).body).toBe("after");
 });
 
