@@ -9,9 +9,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { afterEach, describe, expect, test } from "vitest";
+import { main as testServers } from "../../tools/ip-tester/main.ts";
 import { readExposition } from "../shared/metrics/exposition-lint.ts";
 import { openRaw, requestBytes } from "./forwarding/raw-client.ts";
-import { startEdgeBefore, startSystem, type EdgeSystem, type SystemOptions } from "./edge.ts";
+import { adminToken, startEdgeBefore, startSystem, type EdgeSystem, type SystemOptions } from "./edge.ts";
 import { WebhookReceiver } from "./webhook-receiver.ts";
 
 const quickAlerts = {
@@ -260,6 +261,47 @@ describe("what is changed", () => {
           (await jsonOf<{ events: { subject: string }[] }>(third.operate("/api/events?kind=override_ended"))).events,
       )
       .toMatchObject([{ subject: "CACHE.ttl.models", actor: "system", detail: { value: 5, configuredNow: 30 } }]);
+  });
+});
+
+describe("the IP tester", () => {
+  test("ranks the edge's servers, names the dead one's cause, exits with 1, and --apply changes the weights on the edge", async () => {
+    const system = await start({
+      backends: [{ name: "dead" }, { name: "slow" }, { name: "quick", server: { healthPath: "/v1/models" } }],
+    });
+    await system.backend("dead").kill();
+    await system.backend("slow").fault({ kind: "delay", ms: 150 });
+    let out = "";
+    const options = ["--duration", "2", "--interval", "20", "--timeout", "1", "--concurrency", "12"];
+    const code = await testServers(["--edge", system.url, "--apply", "--json", ...options], {
+      environment: { ADMIN_TOKEN: adminToken },
+      variablesFile: "none",
+      out: (text) => (out += text),
+      err: () => undefined,
+      terminal: null,
+      signal: new AbortController().signal,
+    });
+    const { servers } = JSON.parse(out) as {
+      servers: { name: string; path: string; suggestedWeight: number; errors: { cause: string }[] }[];
+    };
+    expect(code).toBe(1);
+    expect(servers.map(({ name, path, errors }) => [name, path, errors.map(({ cause }) => cause)])).toEqual([
+      ["quick", "/v1/models", []],
+      ["slow", "/ping", []],
+      ["dead", "/ping", ["refused"]],
+    ]);
+    const { backends } = await jsonOf<{ backends: { name: string; weight: number }[] }>(
+      system.operate("/api/backends"),
+    );
+    const suggested = servers.map(({ name, suggestedWeight }) => [name, suggestedWeight]);
+    expect(Object.fromEntries(backends.map(({ name, weight }) => [name, weight]))).toEqual(
+      Object.fromEntries(suggested),
+    );
+    expect(suggested).toEqual([
+      ["quick", 10],
+      ["slow", expect.toSatisfy((weight: number) => weight >= 1 && weight < 10)],
+      ["dead", 0],
+    ]);
   });
 });
 
