@@ -2,6 +2,7 @@ import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Env } from "../../../src/worker/env.ts";
 import { failures } from "../../../src/worker/failure.ts";
+import { documentedPath } from "../../../src/worker/operator/route.ts";
 import { operatorRoutes } from "../../../src/worker/operator/routes.ts";
 import { columns } from "../../../src/worker/log/d1.ts";
 import { ask, bindings, broken, environment, json, migrate, tokens } from "./fixture.ts";
@@ -205,6 +206,7 @@ test.each(Object.keys(right))(
 );
 
 describe("the ledger", () => {
+  const patience = { timeout: 10_000 };
   const setOverride = (at: Env): Promise<unknown> =>
     ask(at, "/api/config/overrides", { method: "PUT", body: overridden });
   /** What must stand for the right request to change it. */
@@ -219,7 +221,7 @@ describe("the ledger", () => {
   const asked = new Set(["POST /api/backends/{name}/probe", "POST /api/cache/purge"]);
   const changes = operatorRoutes
     .filter(({ role }) => role === "operator")
-    .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)\+?/g, "{$1}")}`);
+    .map((route) => `${route.method} ${documentedPath(route)}`);
 
   test.each(changes)("%s is in it: who, from where, what, before and after", async (key) => {
     const at = environment();
@@ -231,13 +233,13 @@ describe("the ledger", () => {
       const told = (await acts()).length;
       expect(told).toBe((standing[key] ?? right[key]?.before) === undefined ? 0 : 1);
       return told;
-    });
+    }, patience);
     expect((await ask(at, path, { ...asking, address: "198.51.100.42" })).status).toBeLessThan(300);
     const act = await vi.waitFor(async () => {
       const all = await acts();
       expect(all.length).toBe(earlier + 1);
       return all[0];
-    });
+    }, patience);
     expect(act).toMatchObject({ actor: "alice", detail: { from: "198.51.100.42" } });
     expect(act?.subject).not.toBe("");
     if (asked.has(key)) return;

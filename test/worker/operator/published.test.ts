@@ -62,7 +62,7 @@ test("an edge that can reach neither the registry nor KV serves by its configura
 
 test("a KV that failed is asked again, once in a while", async () => {
   const fails = (): Promise<never> => Promise.reject(new Error("KV is down for the test"));
-  await registry().changeBackend({ kind: "state", name: "a", state: "draining" }, by);
+  for (const name of ["a", "b"]) await registry().changeBackend({ kind: "state", name, state: "draining" }, by);
   const namespace = bindings.BACKEND_REGISTRY;
   await runDurableObjectAlarm(namespace.get(namespace.idFromName(registryName)));
   const fleet = await vi.waitFor(async () => {
@@ -79,9 +79,7 @@ test("a KV that failed is asked again, once in a while", async () => {
   await pinged();
   expect(kv.asked).toBe(1);
   vi.setSystemTime(Date.now() + 11_000);
-  const seen = new Set<string | null>();
-  for (let sent = 0; sent < 3; sent += 1) seen.add(await pinged());
-  expect([kv.asked, [...seen].sort()]).toEqual([2, ["b", "c"]]);
+  expect([await pinged(), await pinged(), kv.asked]).toEqual(["c", "c", 2]);
 });
 
 test("what is published holds no secret", async () => {
