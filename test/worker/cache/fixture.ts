@@ -16,6 +16,8 @@ const patienceMs = 3000;
 const caches: Record<string, EdgeCache> = {
   api: openCache({ store: openStore(), patienceMs }),
   memory: openCache({ store: new MemoryStore(), patienceMs }),
+  /** Longer than any test may last: who waits there for another's answer is found out. */
+  patient: openCache({ store: new MemoryStore(), patienceMs: 600_000 }),
   impatient: openCache({ store: new MemoryStore(), patienceMs: 100, bodyPatienceMs: 100 }),
 };
 const counters = zeroCounters();

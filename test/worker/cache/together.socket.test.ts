@@ -84,15 +84,25 @@ test("concurrent GETs of what may not be shared each get an answer of their own"
   expect(origin.asked("/private").length).toBe(20);
 });
 
-test("clients with different Authorization never wait for each other's answer", async () => {
+test.each([
+  ["different Authorization", [{ authorization: "Bearer a" }, { authorization: "Bearer b" }]],
+  ["Authorization and without", [{}, { authorization: "Bearer b" }]],
+  ["different cookies", [{ cookie: "a=1" }, { cookie: "a=2" }]],
+  ["different wishes", [{ "accept-language": "zh" }, { "accept-language": "en" }]],
+  ["fields of their own", [{}, { "x-own": "1" }]],
+  ["a wish for something newer", [{}, { "cache-control": "no-cache" }]],
+  ["a wish for nothing older", [{}, { "cache-control": "max-age=0" }]],
+  ["a wish that nothing be stored", [{ "cache-control": "no-store" }, {}]],
+] as const)("clients with %s never wait for each other's answer", async (what, clients) => {
+  const prefix = `/whose-${what.replaceAll(" ", "-")}`;
   const opened = Promise.withResolvers<void>();
-  origin.expect("/whose", Date.now(), { headers: { "cache-control": "max-age=60" }, body: "x", after: opened.promise });
-  const waiting = ["a", "b", "c"].map((who) =>
-    client.ask("/whose/x", { headers: { "x-test-store": "memory", authorization: `Bearer ${who}` } }),
+  origin.expect(prefix, Date.now(), { headers: { "cache-control": "max-age=60" }, body: "x", after: opened.promise });
+  const waiting = clients.map((fields) =>
+    client.ask(`${prefix}/x`, { headers: { "x-test-store": "patient", ...fields } }),
   );
-  await askedFor("/whose", 3);
+  await askedFor(prefix, clients.length);
   opened.resolve();
-  expect(sources(await Promise.all(waiting))).toEqual({ miss: 3 });
+  expect(sources(await Promise.all(waiting))).toEqual({ miss: clients.length });
 });
 
 test("a failing origin is asked once by a crowd at a route with a lifetime", async () => {
