@@ -513,6 +513,33 @@ export const validation: readonly Case[] = [
     ],
   },
 
+  {
+    clause: "RFC 9111 §4.3.5",
+    says: "a HEAD of the same version that may not be stored ends the stored GET",
+    steps: [
+      store({ ...tagged, "cache-control": "max-age=60, stale-if-error=600" }),
+      { at: 70, method: "HEAD", origin: { headers: { "cache-control": "no-store", etag: '"v1"' } }, asked: 1 },
+      { at: 71, origin: { status: 503, body: "broken" }, status: 503, eventually: true },
+    ],
+  },
+  {
+    clause: "RFC 9111 §4.3.5",
+    says: "a HEAD with a field that nobody accounts for says nothing about the stored GET",
+    steps: [
+      store(tagged),
+      {
+        at: 70,
+        method: "HEAD",
+        headers: { "x-poison": "1" },
+        origin: { headers: { ...minute, etag: '"v2"' } },
+        asked: 1,
+      },
+      // What is done behind an answer is done by then.
+      { at: 70, path: "/y", origin: { headers: minute, body: "y" } },
+      { at: 71, origin: { status: 304, headers: tagged }, status: 200, is: "one", sent: { "if-none-match": '"v1"' } },
+    ],
+  },
+
   // Ranges
   ...(
     [
