@@ -46,6 +46,7 @@ test("an envelope cut anywhere, or another key's, is nothing", () => {
     fc.property(slots, fc.nat(), (slot, cut) => {
       const bytes = encodeSlot("key", slot);
       expect(decodeSlot("key", bytes.subarray(0, cut % bytes.byteLength))).toBeNull();
+      expect(decodeSlot("key", bytes.subarray(0, -1))).toBeNull();
       expect(decodeSlot("other", bytes)).toBeNull();
     }),
   );

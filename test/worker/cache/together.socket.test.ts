@@ -107,12 +107,14 @@ test.each([
 
 test("a failing origin is asked once by a crowd at a route with a lifetime", async () => {
   const opened = Promise.withResolvers<void>();
-  origin.expect("/broken", Date.now(), { status: 503, body: "broken", after: opened.promise });
+  const headers = { "set-cookie": "session=1" };
+  origin.expect("/broken", Date.now(), { status: 503, headers, body: "broken", after: opened.promise });
   const waiting = Array.from({ length: 50 }, () => client.ask("/broken/x", { headers: fixed }));
   await askedFor("/broken", 1);
   opened.resolve();
   const answers = await Promise.all(waiting);
   expect(new Set(answers.map(({ status, body }) => `${status} ${body}`))).toEqual(new Set(["503 broken"]));
+  expect(answers.map((answer) => answer.headers["set-cookie"])).toEqual(answers.map(() => undefined));
   // Who came after the end of the first asks again: failures are not stored.
   expect(origin.asked("/broken").length).toBeLessThanOrEqual(3);
 });

@@ -268,6 +268,19 @@ export const selecting: readonly Case[] = [
     ],
   })),
 
+  {
+    clause: "RFC 9110 §7.6.1",
+    says: "a field that the client's Connection names stays on its connection, and keeps nothing from being stored",
+    steps: [
+      {
+        headers: { connection: "keep-alive, x-hop", "x-hop": "1" },
+        origin: { headers: minute, body: "one" },
+        sent: { "x-hop": null },
+      },
+      { at: 1, source: "hit", is: "one" },
+    ],
+  },
+
   // §4.4
   ...["POST", "PUT", "DELETE", "PATCH"].map((method): Case => ({
     clause: "RFC 9111 §4.4",
