@@ -41,7 +41,7 @@ const objectGb = 0.128;
 /** An object stays in memory, and is paid for, this long after its last call. */
 const idleS = 10;
 /** A limiter writes what it counted once for each stretch of this, and its alarm once for each window. */
-const limiterWriteS = 0.75;
+const limiterWriteS = 0.9;
 const windowS = 60;
 /** A report of an isolate, and with it the next table. */
 const reportS = 1;
