@@ -36,6 +36,14 @@ export interface SystemOptions {
   readonly logFile?: string;
 }
 
+/** Set in this process's environment: how the edges of all tests pick, where a test doesn't say it. */
+export const picksVariable = "E2E_PICKS";
+
+function picks(): Readonly<Record<string, string>> {
+  const chosen = process.env[picksVariable];
+  return chosen === undefined ? {} : { PICKS: chosen };
+}
+
 const quick: Partial<DemoOptions> = { imageMs: 20, videoMs: 40, retryGapMs: 10, dotMs: 20 };
 
 export class TestBackend {
@@ -183,6 +191,7 @@ export async function startEdgeBefore(
     ADMIN_TOKEN: adminToken,
     BACKEND_SERVERS: serversOf(backends),
     CONFIG: JSON.stringify({ RATE_LIMIT: { enabled: false }, ...options.config }),
+    ...(options.config?.["PICKS"] === undefined ? picks() : {}),
     ...options.variables,
   };
   const edge = await startEdge({
