@@ -1,7 +1,10 @@
 /** What is measured: who answers, what is asked, and in what state the client is. */
 import type { Shape } from "./load/load.ts";
 
-/** A process of workerd that runs one skeleton, or the product. `two-calls-again` is the skeleton against itself. */
+/**
+ * A process of workerd that runs one skeleton, or the product. `two-calls-again` is the skeleton against itself; in
+ * `product-roomy` clients are counted, and no limit is ever reached.
+ */
 export const workers = [
   "nothing",
   "nothing-one-call",
@@ -14,6 +17,7 @@ export const workers = [
   "least-generation",
   "product",
   "product-unlimited",
+  "product-roomy",
 ] as const;
 export type WorkerName = (typeof workers)[number];
 

@@ -11,7 +11,7 @@ import { ratioOf } from "./ratio.ts";
 import type { Findings } from "./ratio.ts";
 import type { Sample } from "./measure.ts";
 
-/** What issue and ADRs ask for; shown beside what came out. */
+/** What is asked for; shown beside what came out. */
 const targets: Readonly<Record<string, number>> = {
   table_get_vs_two_calls: 1,
   exact_vs_two_calls_report: 1.25,

@@ -62,7 +62,7 @@ async function startWorker(
 ): Promise<Workerd> {
   await mkdir(join(folder, "objects"), { recursive: true });
   const made = name.startsWith("product")
-    ? await product(folder, bundle, originPorts, name === "product-unlimited")
+    ? await product(folder, bundle, originPorts, rateLimits[name] ?? {})
     : await skeleton(name, folder, bundle, originPorts);
   const configFile = join(folder, "config.capnp");
   const isProduct = name.startsWith("product");
@@ -82,11 +82,17 @@ async function startWorker(
   }
 }
 
+/** `RATE_LIMIT` where it is not the usual one. */
+const rateLimits: Readonly<Partial<Record<WorkerName, object>>> = {
+  "product-unlimited": { mode: "off" },
+  "product-roomy": { requests: 10_000 },
+};
+
 async function product(
   folder: string,
   bundle: string,
   originPorts: readonly number[],
-  unlimited: boolean,
+  rateLimit: object,
 ): Promise<WorkerService> {
   const { worker } = await readBundle(bundle);
   await copyFile(join(bundle, "index.js"), join(folder, "index.js"));
@@ -95,7 +101,7 @@ async function product(
     name: `origin-${index + 1}`,
     url: `http://127.0.0.1:${port}`,
   }));
-  const config = unlimited ? { RATE_LIMIT: { mode: "off" } } : {};
+  const config = { RATE_LIMIT: rateLimit };
   const bindings: Binding[] = [
     // Clients are told apart by CF-Connecting-IP, which only this runtime believes from anybody.
     { kind: "text", name: "RUNTIME", text: "local" },
