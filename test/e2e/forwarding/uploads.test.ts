@@ -133,15 +133,23 @@ describe("a backend that ends an upload before all of it has come", () => {
     [`${what}, without a length`, ...way, false] as const,
   ]);
 
-  /** The answer, also where it comes while the body is still on its way. */
-  function upload(path: string, headers: Readonly<Record<string, string>>, hasLength: boolean): Promise<RawAnswer> {
-    const pieces = 60;
+  const pieces = 60;
+  /** JSON without a length is kept until it is longer than a mebibyte, and only then sent on. */
+  const beginning = (headers: object, hasLength: boolean): number => (headers === json && !hasLength ? 17 : 1);
+
+  /** The answer, where no more than `sent` pieces come before it. */
+  function upload(
+    path: string,
+    headers: Readonly<Record<string, string>>,
+    hasLength: boolean,
+    sent = pieces,
+  ): Promise<RawAnswer> {
     const piece = Buffer.alloc(65_536, "x");
     const size = hasLength ? { "Content-Length": String(pieces * piece.length) } : { "Transfer-Encoding": "chunked" };
     return askInPieces(
       raw.edge.port,
       requestBytes(path, { method: "POST", headers: { ...headers, ...size } }),
-      Array.from({ length: pieces }, () => (hasLength ? piece : chunk(piece))),
+      Array.from({ length: sent }, () => (hasLength ? piece : chunk(piece))),
     );
   }
 
@@ -159,7 +167,8 @@ describe("a backend that ends an upload before all of it has come", () => {
       socket.end(whole(413, refusal, { "Content-Type": "application/json", Connection: "close" }));
       setTimeout(() => socket.destroy(), 50);
     };
-    const answer = await upload(path, headers, hasLength);
+    // With nothing on its way: bytes that arrive at a closed connection reset it, and the answer may be lost in that.
+    const answer = await upload(path, headers, hasLength, beginning(headers, hasLength));
     expect([answer.status, answer.body.toString("utf8")]).toEqual([413, refusal]);
     await everyLeaseEnds(raw.edge);
   });
