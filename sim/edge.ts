@@ -1,4 +1,5 @@
 /** What an edge does with a request, by what it knows. */
+import type { AttemptReport } from "../src/shared/contract.ts";
 import type { RouteClass } from "../src/shared/route.ts";
 import type { AttemptEnd, Network, SimRequest } from "./network.ts";
 import type { Registry } from "./registry.ts";
@@ -70,32 +71,31 @@ export class ExactEdge implements Edge {
 
   /** Tries the candidates in turn until one has answered or nothing may be sent again. */
   #walk(request: SimRequest, leaseId: string, candidates: readonly string[], ended: (end: RequestEnd) => void): void {
+    const { rttMs, routeClass, retry } = this.#settings;
+    let left = candidates;
     let attempts = 0;
-    const tryNext = (): void => {
-      const name = candidates[attempts]!;
+    const tryAt = (name: string): void => {
+      left = left.filter((other) => other !== name);
       attempts += 1;
       this.#network.attempt(name, request, (end) => {
-        const moveTo = mayGoOn(end, attempts, this.#settings.retry) ? (candidates[attempts] ?? null) : null;
-        this.#settle(leaseId, end, moveTo);
-        if (moveTo !== null) return tryNext();
-        ended({ kind: "answered", last: end });
+        const report = this.#reportOf(end);
+        if (left.length === 0 || !mayGoOn(end, attempts, retry)) {
+          this.#timeline.after(rttMs / 2, () => this.#registry.settle({ leaseId, report, orphaned: false }));
+          return ended({ kind: "answered", last: end });
+        }
+        this.#timeline.after(rttMs / 2, () => {
+          const moved = this.#registry.move({ leaseId, routeClass, report, candidates: left, gone: false });
+          this.#timeline.after(rttMs / 2, () =>
+            moved.kind === "moved" ? tryAt(moved.backend) : ended({ kind: "refused" }),
+          );
+        });
       });
     };
-    tryNext();
+    tryAt(candidates[0]!);
   }
 
-  #settle(leaseId: string, end: AttemptEnd, moveTo: string | null): void {
-    const { rttMs, routeClass } = this.#settings;
-    const { server, outcome, latencyMs } = end;
-    const report = {
-      backend: server,
-      routeClass,
-      edgeRegion: "local",
-      outcome,
-      latencyMs,
-      responseBytes: 0,
-      learned: null,
-    };
-    this.#timeline.after(rttMs / 2, () => this.#registry.settle({ leaseId, report, moveTo, orphaned: false }));
+  #reportOf({ server, outcome, latencyMs }: AttemptEnd): AttemptReport {
+    const { routeClass } = this.#settings;
+    return { backend: server, routeClass, edgeRegion: "local", outcome, latencyMs, responseBytes: 0, learned: null };
   }
 }

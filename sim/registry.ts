@@ -1,6 +1,14 @@
 /** The registry under a virtual clock: the real `Fleet`, with an alarm and probes. */
 import type { Config } from "../src/shared/config/config.ts";
-import type { PickReply, PickRequest, Report, RoutingTable, Settlement } from "../src/shared/contract.ts";
+import type {
+  MoveReply,
+  MoveRequest,
+  PickReply,
+  PickRequest,
+  Report,
+  RoutingTable,
+  Settlement,
+} from "../src/shared/contract.ts";
 import { emptyMemory, Fleet, type Effects } from "../src/shared/fleet/fleet.ts";
 import { Records } from "../src/shared/fleet/records.ts";
 import type { Rng } from "../src/shared/rng.ts";
@@ -45,6 +53,13 @@ export class Registry {
   settle(settlement: Settlement): void {
     this.calls += 1;
     this.#follow(this.fleet.settle(settlement, this.#timeline.nowMs));
+  }
+
+  move(request: MoveRequest): MoveReply {
+    this.calls += 1;
+    const { effects, ...reply } = this.fleet.move(request, this.#timeline.nowMs);
+    this.#follow(effects);
+    return reply;
   }
 
   renew(leaseId: string, backend: string, routeClass: PickRequest["routeClass"]): void {

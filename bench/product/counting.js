@@ -16,6 +16,10 @@ export class BackendRegistry extends product.BackendRegistry {
     counted("settle");
     return super.settle(...given);
   }
+  move(...given) {
+    counted("move");
+    return super.move(...given);
+  }
   renew(...given) {
     counted("renew");
     return super.renew(...given);

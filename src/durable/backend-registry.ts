@@ -9,6 +9,8 @@ import type {
   BackendReply,
   BackendView,
   LedgerEvent,
+  MoveReply,
+  MoveRequest,
   OperationsLedgerApi,
   OperatorIdentity,
   OverridesReply,
@@ -146,6 +148,14 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
     const fleet = this.#fleet;
     if (fleet === null) return;
     this.#heard(fleet.settle(settlement, Date.now()));
+  }
+
+  async move(request: MoveRequest): Promise<MoveReply> {
+    // Without a configuration nothing is bounded.
+    if (this.#fleet === null) return { kind: "moved", backend: request.candidates[0] ?? "" };
+    const { effects, ...reply } = this.#fleet.move(request, Date.now());
+    this.#heard(effects);
+    return reply;
   }
 
   async renew(leaseId: string, backend: string, routeClass: RouteClass): Promise<RenewReply> {

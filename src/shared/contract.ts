@@ -146,15 +146,34 @@ export interface Learned {
   readonly refusedRouteId: string | null;
 }
 
-/** Ends a lease, or moves it to the next candidate when an attempt is known not to have been executed. Idempotent. */
+/** Ends a lease. Idempotent. */
 export interface Settlement {
   readonly leaseId: string;
   readonly report: AttemptReport;
-  /** The backend that the next attempt goes to; null: the request is over. */
-  readonly moveTo: string | null;
   /** The client has gone and the backend is still busy: counted until the class's p95 on that backend has passed. */
   readonly orphaned: boolean;
 }
+
+/** An attempt has ended and its request goes on: its lease moves to the first of `candidates` that has room. */
+export interface MoveRequest {
+  readonly leaseId: string;
+  readonly routeClass: RouteClass;
+  /** null: told already. */
+  readonly report: AttemptReport | null;
+  /** Best first; never empty. Where the lease is, there is room for it. */
+  readonly candidates: readonly string[];
+  /** The request did not wait to be answered: it is at the first of them and counts there, full or not. */
+  readonly gone: boolean;
+}
+
+export type MoveReply =
+  | { readonly kind: "moved"; readonly backend: string }
+  /** The lease has ended. */
+  | {
+      readonly kind: "none";
+      readonly reason: Extract<PickRefusal, "no_backend" | "no_capacity">;
+      readonly retryAfterS: number;
+    };
 
 export interface RenewReply {
   /** False: the lease had expired or was never known; it has been granted anew if its backend still exists. */
@@ -186,7 +205,7 @@ export interface EdgeCounters {
     Partial<Record<"admitted" | "refused" | "remembered" | "failed_open" | "failed_closed" | "reported", number>>
   >;
   readonly cache: Readonly<Partial<Record<"hit" | "miss" | "stale" | "collapsed" | "bypass", number>>>;
-  readonly registryCalls: Readonly<Partial<Record<"pick" | "settle" | "report" | "renew", number>>>;
+  readonly registryCalls: Readonly<Partial<Record<"pick" | "settle" | "move" | "report" | "renew", number>>>;
   readonly logsDropped: number;
 }
 
@@ -212,6 +231,7 @@ export type ReportReply =
 export interface BackendRegistryApi {
   pick(request: PickRequest): Promise<PickReply>;
   settle(settlement: Settlement): Promise<void>;
+  move(request: MoveRequest): Promise<MoveReply>;
   renew(leaseId: string, backend: string, routeClass: RouteClass): Promise<RenewReply>;
   /** Takes what an isolate saw and answers with the table, if the isolate's is not the newest. An empty report is a plain question. */
   report(report: Report): Promise<ReportReply>;

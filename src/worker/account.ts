@@ -1,15 +1,18 @@
 /** How one request is counted while it runs and reported when it ends: by its lease at the registry, or in the isolate's findings. */
-import type { AttemptReport } from "../shared/contract.ts";
+import type { AttemptReport, MoveReply, MoveRequest } from "../shared/contract.ts";
 import { classOfAnswer } from "../shared/jimeng/request-body.ts";
 import type { RouteClass } from "../shared/route.ts";
 import type { AttemptResult } from "./attempt.ts";
 import type { Edge, WaitUntil } from "./edge.ts";
+import { patiently } from "./patience.ts";
 
 export interface Account {
   /** An attempt at `backend` begins. */
   opened(backend: string): void;
-  /** It ended; `next` is the backend that the next one goes to, or null. Repeated calls after the last change nothing. */
-  closed(backend: string, result: AttemptResult, bytes: number, next: string | null): void;
+  /** It ended, and with it the request. Repeated calls change nothing. */
+  closed(backend: string, result: AttemptResult, bytes: number): void;
+  /** It ended, and the next one goes to the first of `candidates` that has room; with no room anywhere the request is over. */
+  moved(backend: string, result: AttemptResult, candidates: readonly string[]): Promise<MoveReply>;
   /** The client has gone and will not be waited for any longer, while the backend is still busy. */
   abandoned(backend: string, openMs: number): void;
 }
@@ -33,21 +36,28 @@ function localAccount({ edge, waitUntil, region, routeClass }: Accounting): Acco
     if (open !== null) edge.table.closed(open);
     open = null;
   };
+  const ended = (backend: string, result: AttemptResult, bytes: number): void => {
+    close();
+    const { outcome, latencyMs, learned } = result;
+    edge.findings.note(backend, answeredClass(routeClass, result), outcome, latencyMs, bytes, learned);
+    const nowMs = Date.now();
+    edge.table.heard(backend, outcome, nowMs);
+    edge.reportSoon(region, waitUntil, nowMs);
+    if (outcome.kind === "backend_fault") edge.reportUrgently(region, waitUntil, nowMs);
+  };
   return {
     opened(backend) {
       open = backend;
       edge.table.opened(backend);
     },
-    closed(backend, result, bytes, next) {
+    closed(backend, result, bytes) {
       if (over) return;
-      over = next === null;
-      close();
-      const { outcome, latencyMs, learned } = result;
-      edge.findings.note(backend, answeredClass(routeClass, result), outcome, latencyMs, bytes, learned);
-      const nowMs = Date.now();
-      edge.table.heard(backend, outcome, nowMs);
-      edge.reportSoon(region, waitUntil, nowMs);
-      if (outcome.kind === "backend_fault") edge.reportUrgently(region, waitUntil, nowMs);
+      over = true;
+      ended(backend, result, bytes);
+    },
+    async moved(backend, result, [next]) {
+      if (!over) ended(backend, result, 0);
+      return { kind: "moved", backend: next as string };
     },
     abandoned() {
       if (over) return;
@@ -59,35 +69,52 @@ function localAccount({ edge, waitUntil, region, routeClass }: Accounting): Acco
 
 function leaseAccount({ edge, waitUntil, region, routeClass }: Accounting, leaseId: string): Account {
   let over = false;
+  /** The registry left this request without an answer, and is told from then on where it has gone. */
+  let silent = false;
   /** One after the other: a lease that is moved twice must end up where it was moved last. */
-  let told: Promise<void> = Promise.resolve();
-  const settle = (report: AttemptReport, moveTo: string | null, orphaned: boolean): void => {
-    told = told.then(() => settled(edge, { leaseId, report, moveTo, orphaned }));
-    waitUntil(told);
+  let told: Promise<unknown> = Promise.resolve();
+  const tell = <Reply>(work: () => Promise<Reply>): Promise<Reply> => {
+    const done = told.then(work);
+    told = done;
+    waitUntil(done);
+    return done;
+  };
+  const reportOf = (backend: string, result: AttemptResult, responseBytes: number): AttemptReport => {
+    const { outcome, latencyMs, learned } = result;
+    const answered = answeredClass(routeClass, result);
+    return { backend, routeClass: answered, edgeRegion: region, outcome, latencyMs, responseBytes, learned };
   };
   return {
     opened: () => undefined,
-    closed(backend, result, bytes, next) {
+    closed(backend, result, bytes) {
       if (over) return;
-      over = next === null;
-      const { outcome, latencyMs, learned } = result;
-      const answered = answeredClass(routeClass, result);
-      settle(
-        { backend, routeClass: answered, edgeRegion: region, outcome, latencyMs, responseBytes: bytes, learned },
-        next,
-        false,
-      );
+      over = true;
+      const report = reportOf(backend, result, bytes);
+      void tell(() => settled(edge, { leaseId, report, orphaned: false }));
       // The registry has heard of the attempt; the isolate's counters, and its share of the retries, go by the report.
       edge.reportSoon(region, waitUntil, Date.now());
+    },
+    async moved(backend, result, candidates) {
+      edge.reportSoon(region, waitUntil, Date.now());
+      const [first] = candidates as [string];
+      const move = { leaseId, routeClass, report: reportOf(backend, result, 0), candidates, gone: silent };
+      const asked = tell(() => moveOf(edge, move));
+      const reply = silent ? null : await patiently(asked);
+      if (reply !== null) {
+        over = reply.kind === "none";
+        return reply;
+      }
+      // As a pick's, its silence ends no request; a late answer that says otherwise is put right.
+      if (!silent) void tell(async () => corrected(edge, move, first, await asked));
+      silent = true;
+      return { kind: "moved", backend: first };
     },
     abandoned(backend, openMs) {
       if (over) return;
       const outcome = { kind: "aborted", executed: "unknown", seenByProbe: false, reason: "client_left" } as const;
-      settle(
-        { backend, routeClass, edgeRegion: region, outcome, latencyMs: openMs, responseBytes: 0, learned: null },
-        null,
-        true,
-      );
+      const time = { latencyMs: openMs, responseBytes: 0, learned: null };
+      const report = { backend, routeClass, edgeRegion: region, outcome, ...time };
+      void tell(() => settled(edge, { leaseId, report, orphaned: true }));
     },
   };
 }
@@ -99,14 +126,34 @@ function answeredClass(routeClass: RouteClass, { answer }: AttemptResult): Route
 
 type Settlement = Parameters<Edge["registry"]["settle"]>[0];
 
-/** Tells the registry; once more on a new stub where the platform says that this may help. A lost one is healed by the lease's expiry. */
+/** A lost one is healed by the lease's expiry. */
 async function settled(edge: Edge, settlement: Settlement): Promise<void> {
   edge.findings.counters.registryCalls.settle += 1;
+  await heard(edge, () => edge.registry.settle(settlement));
+}
+
+/** null: the registry could not be asked. */
+function moveOf(edge: Edge, move: MoveRequest): Promise<MoveReply | null> {
+  edge.findings.counters.registryCalls.move += 1;
+  return heard(edge, () => edge.registry.move(move));
+}
+
+/** The request went to `first` without an answer, and now there is one. */
+async function corrected(edge: Edge, move: MoveRequest, first: string, late: MoveReply | null): Promise<void> {
+  if (late === null || (late.kind === "moved" && late.backend === first)) return;
+  await moveOf(edge, { ...move, report: null, gone: true });
+}
+
+/** Tells the registry; once more on a new stub where the platform says that this may help. */
+async function heard<Reply>(edge: Edge, told: () => Promise<Reply>): Promise<Reply | null> {
+  const lost = (error: unknown): null => {
+    edge.warnOncePerMinute("settlement_lost", error);
+    return null;
+  };
   try {
-    await edge.registry.settle(settlement);
+    return await told();
   } catch (error) {
-    if (!isRetryable(error)) return edge.warnOncePerMinute("settlement_lost", error);
-    await edge.registry.settle(settlement).catch((again: unknown) => edge.warnOncePerMinute("settlement_lost", again));
+    return isRetryable(error) ? told().catch(lost) : lost(error);
   }
 }
 

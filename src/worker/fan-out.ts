@@ -126,7 +126,7 @@ async function ask(exchange: Exchange, route: Route, member: EdgeMember, upstrea
     routeClass: route.class,
   });
   cutoff.clear();
-  account.closed(member.name, result, 0, null);
+  account.closed(member.name, result, 0);
   const bytes = result.answer?.body.kind === "bytes" ? result.answer.body.bytes : null;
   await discard(result.answer);
   return { member, result, json: result.outcome.kind === "success" && bytes !== null ? parsed(bytes) : null };

@@ -2,7 +2,7 @@
  * Walks the candidates. A request that spends credits goes to one backend only, unless it is proven not to have been
  * executed there; a cheap one is tried again within the budget and its deadline.
  */
-import type { PickedBackend } from "../shared/contract.ts";
+import type { MoveReply, PickedBackend } from "../shared/contract.ts";
 import type { Outcome } from "../shared/outcome.ts";
 import { aborted } from "../shared/outcome.ts";
 import { backoffMs } from "../shared/retry/backoff.ts";
@@ -19,6 +19,7 @@ import type { Exchange } from "./exchange.ts";
 import type { Failure } from "./failure.ts";
 import { requestHeaders } from "./headers.ts";
 import type { ForwardedBy } from "./headers.ts";
+import { refusal } from "./pick.ts";
 import { isAlive } from "./proof.ts";
 import type { Upstream } from "./upstream.ts";
 import { keepLease } from "./watch.ts";
@@ -61,24 +62,37 @@ export async function forward(journey: Journey): Promise<Forwarded> {
   const tried = new Set<string>();
   edge.table.requested(exchange.startedMs);
   const first = candidates[0] as PickedBackend;
-  let backend = await firstAlive(journey, account, first, tried, pickedMs);
-  if (backend === null) return unreachable(journey, first);
+  let place = await firstAlive(journey, account, first, tried, pickedMs);
+  if (place.kind === "silent") return unreachable(journey, first);
+  if (place.kind === "none") return withoutRoom(journey, place, first, notAlive.outcome);
   for (let made = 1; ; made += 1) {
+    const { backend } = place;
     if (hasLeft(journey)) return spared(account, backend);
     tried.add(backend.name);
     const tripped = await tryAt(journey, account, backend, deadlineMs);
-    const next = await nextBackend(journey, tripped.result.outcome, backend, tried, made, deadlineMs);
-    if (next === null) return arrived(journey, account, backend, tripped);
+    const { result } = tripped;
+    const next = await nextBackends(journey, result.outcome, backend, tried, made, deadlineMs);
+    if (next.length === 0) return arrived(journey, account, backend, tripped);
     tripped.release();
-    account.closed(backend.name, tripped.result, 0, next.name);
+    const moved = await account.moved(backend.name, result, namesOf(next));
+    if (moved.kind === "none") return withoutRoom(journey, moved, backend, result.outcome, result.answer);
     if (!journey.upstream.standIn) await pause(backoffMs(made - 1, edge.config.RETRY, Math.random));
-    const alive = await firstAlive(journey, account, next, tried, pickedMs);
+    const alive = await firstAlive(journey, account, named(next, moved.backend), tried, pickedMs);
     // Nobody else is there: what the last one has said stands.
-    if (alive === null) return arrived(journey, account, backend, tripped);
-    await discard(tripped.result.answer);
+    if (alive.kind === "silent") return arrived(journey, account, backend, tripped);
+    if (alive.kind === "none") return withoutRoom(journey, alive, backend, result.outcome, result.answer);
+    await discard(result.answer);
     edge.findings.counters.retries += 1;
-    backend = alive;
+    place = alive;
   }
+}
+
+function namesOf(backends: readonly PickedBackend[]): string[] {
+  return backends.map(({ name }) => name);
+}
+
+function named(backends: readonly PickedBackend[], name: string): PickedBackend {
+  return backends.find((backend) => backend.name === name) ?? (backends[0] as PickedBackend);
 }
 
 /**
@@ -98,19 +112,43 @@ function hasLeft({ exchange, upstream }: Journey): boolean {
 
 function spared(account: Account, backend: PickedBackend): Forwarded {
   const outcome: Outcome = { ...aborted, executed: "no" };
-  account.closed(backend.name, { outcome, learned: null, answer: null, failure: null, latencyMs: 0 }, 0, null);
+  account.closed(backend.name, { outcome, learned: null, answer: null, failure: null, latencyMs: 0 }, 0);
+  const message = "The client left before its request was sent.";
+  return unanswered({ code: "body_unreadable", message }, outcome, backend);
+}
+
+function unanswered(failure: Failure, outcome: Outcome, { name }: PickedBackend): Forwarded {
   return {
     answer: null,
-    failure: { code: "body_unreadable", message: "The client left before its request was sent." },
+    failure,
     outcome,
     shouldRetry: null,
-    backend: backend.name,
+    backend: name,
     conclude: null,
     cutoff: new Cutoff(),
   };
 }
 
+type WithoutRoom = Extract<MoveReply, { readonly kind: "none" }>;
+
+/** It failed over, which only what was not executed may do where others must be full; so nothing was charged for it. */
+function withoutRoom(
+  { exchange, route, outgoing }: Journey,
+  { reason, retryAfterS }: WithoutRoom,
+  last: PickedBackend,
+  outcome: Outcome,
+  answer: Answer | null = null,
+): Forwarded {
+  exchange.waitUntil(discard(answer));
+  if (exchange.outcome !== "aborted") exchange.outcome = "rejected";
+  exchange.reason = reason;
+  return unanswered(refusal(reason, route, outgoing.model, retryAfterS), outcome, last);
+}
+
 // ── Proof of life ───────────────────────────────────────────────────────────────────────────────
+
+/** Where an attempt may be made. `silent`: nobody that is left answers. */
+type Place = { readonly kind: "at"; readonly backend: PickedBackend } | { readonly kind: "silent" } | WithoutRoom;
 
 /** Of Cloudflare's six connections that may wait for an answer, one is left for what must be told meanwhile. */
 const pingsAtOnce = 5;
@@ -126,24 +164,32 @@ async function firstAlive(
   first: PickedBackend,
   tried: ReadonlySet<string>,
   pickedMs: number,
-): Promise<PickedBackend | null> {
+): Promise<Place> {
   const { exchange, candidates } = journey;
-  if (!asksFirst(journey)) return first;
+  if (!asksFirst(journey)) return { kind: "at", backend: first };
   // What was known when they were picked is old news after an attempt that took its time.
   const isStale = Date.now() - pickedMs > exchange.edge.config.WATCH.proofOfLife * msPerS;
   const mayBeDead = (backend: PickedBackend): boolean => backend.needsProof || isStale;
-  const waiting = [first, ...candidates.filter((other) => other !== first && !tried.has(other.name))];
-  const asked: (true | Promise<boolean>)[] = [];
-  for (const [index, candidate] of waiting.entries()) {
-    const upTo = index === 0 ? 1 : index + pingsAtOnce;
-    if (index === asked.length)
-      for (const other of waiting.slice(index, upTo)) asked.push(!mayBeDead(other) || isAlive(exchange.edge, other));
-    if (await asked[index]) return candidate;
-    account.closed(candidate.name, notAlive, 0, waiting[index + 1]?.name ?? null);
+  const asked = new Map<PickedBackend, true | Promise<boolean>>();
+  let backend = first;
+  let others = candidates.filter((other) => other !== first && !tried.has(other.name));
+  for (;;) {
+    const unasked = [backend, ...others].filter((one) => !asked.has(one));
+    if (!asked.has(backend))
+      for (const one of unasked.slice(0, asked.size === 0 ? 1 : pingsAtOnce))
+        asked.set(one, !mayBeDead(one) || isAlive(exchange.edge, one));
+    if (await asked.get(backend)) return { kind: "at", backend };
+    if (others.length === 0) break;
+    const moved = await account.moved(backend.name, notAlive, namesOf(others));
+    if (moved.kind === "none") return moved;
+    const next = named(others, moved.backend);
+    others = others.filter((other) => other !== next);
+    backend = next;
   }
+  account.closed(backend.name, notAlive, 0);
   exchange.outcome = notAlive.outcome.kind;
   exchange.reason = notAlive.outcome.reason;
-  return null;
+  return { kind: "silent" };
 }
 
 /** What spends credits; and a token's check, whose answer may take so long that a dead server is not found out by waiting. */
@@ -163,15 +209,7 @@ function unreachable(journey: Journey, last: PickedBackend): Forwarded {
   const { candidates, route } = journey;
   const charge = route.paid ? "; nothing was sent to any, and nothing was charged" : "";
   const message = `None of the ${candidates.length} backends that could serve this answered a ping${charge}.`;
-  return {
-    answer: null,
-    failure: { code: "backend_unreachable", message, retryAfterS: 5, retry: true },
-    outcome: notAlive.outcome,
-    shouldRetry: null,
-    backend: last.name,
-    conclude: null,
-    cutoff: new Cutoff(),
-  };
+  return unanswered({ code: "backend_unreachable", message, retryAfterS: 5, retry: true }, notAlive.outcome, last);
 }
 
 // ── One attempt ─────────────────────────────────────────────────────────────────────────────────
@@ -292,21 +330,22 @@ function doubt(edge: Edge, backend: PickedBackend, cutoff: Cutoff): () => void {
 
 // ── What follows ────────────────────────────────────────────────────────────────────────────────
 
-async function nextBackend(
+/** Those that the next attempt may go to, best first; none: what has come stands. */
+async function nextBackends(
   { exchange, route, routeClass, outgoing, candidates }: Journey,
   outcome: Outcome,
   current: PickedBackend,
   tried: ReadonlySet<string>,
   made: number,
   deadlineMs: number,
-): Promise<PickedBackend | null> {
+): Promise<readonly PickedBackend[]> {
   const { RETRY } = exchange.edge.config;
-  if (!outgoing.repeatable || made >= attemptsOf(exchange, RETRY.maxAttempts) || Date.now() >= deadlineMs) return null;
+  if (!outgoing.repeatable || made >= attemptsOf(exchange, RETRY.maxAttempts) || Date.now() >= deadlineMs) return [];
   const again = anotherAttempt(outcome, { routeClass, paid: route.paid, generations: RETRY.generations });
-  if (again === "never") return null;
-  const untried = candidates.find((candidate) => !tried.has(candidate.name)) ?? null;
-  const next = again === "same" ? current : again === "elsewhere" ? untried : (untried ?? current);
-  return next !== null && (await mayRetry(exchange)) ? next : null;
+  if (again === "never") return [];
+  const untried = candidates.filter((candidate) => !tried.has(candidate.name));
+  const next = again === "same" ? [current] : again === "elsewhere" ? untried : [...untried, current];
+  return next.length > 0 && (await mayRetry(exchange)) ? next : [];
 }
 
 /** An SDK that is already trying again has attempts of its own: ours and its would multiply. */
@@ -336,7 +375,7 @@ function arrived(journey: Journey, account: Account, backend: PickedBackend, tri
   const streams = answer !== null && answer.body.kind === "events" && outcome.kind === "success";
   const conclude = (end: Outcome, bytes: number): void => {
     release();
-    account.closed(backend.name, { ...result, outcome: end }, bytes, null);
+    account.closed(backend.name, { ...result, outcome: end }, bytes);
   };
   if (!streams) conclude(outcome, answer?.body.kind === "bytes" ? answer.body.bytes.byteLength : 0);
   const failure = answerFailure(journey, result, backend);

@@ -74,7 +74,7 @@ async function giveBack({ edge, region }: Exchange, routeClass: RouteClass, aske
   const backend = (reply.candidates[0] as PickedBackend).name;
   const outcome: Outcome = { ...aborted, executed: "no", reason: "late_pick" };
   const report = { backend, routeClass, edgeRegion: region, outcome, latencyMs: null, responseBytes: 0, learned: null };
-  await edge.registry.settle({ leaseId: reply.leaseId, report, moveTo: null, orphaned: false }).catch(() => undefined);
+  await edge.registry.settle({ leaseId: reply.leaseId, report, orphaned: false }).catch(() => undefined);
 }
 
 export function pickFromTable(exchange: Exchange, route: Route, routeClass: RouteClass, model: string | null): Picked {
@@ -108,7 +108,7 @@ function affinityKey(exchange: Exchange): string | null {
 const misconfigured =
   "The edge is misconfigured and serves nothing until that is mended; the operator's log says what is wrong.";
 
-function refusal(reason: PickRefusal, route: Route, model: string | null, retryAfterS: number): Failure {
+export function refusal(reason: PickRefusal, route: Route, model: string | null, retryAfterS: number): Failure {
   switch (reason) {
     case "no_backend":
       return { code: reason, message: "No backend is usable: all are disabled, draining or gone.", retryAfterS: 5 };

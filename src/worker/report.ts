@@ -23,7 +23,7 @@ export interface Counters {
   retriesDenied: number;
   limiter: Record<"admitted" | "refused" | "remembered" | "failed_open" | "failed_closed" | "reported", number>;
   cache: Record<"hit" | "miss" | "stale" | "collapsed" | "bypass", number>;
-  registryCalls: Record<"pick" | "settle" | "report" | "renew", number>;
+  registryCalls: Record<"pick" | "settle" | "move" | "report" | "renew", number>;
   logsDropped: number;
 }
 
@@ -34,7 +34,7 @@ export function zeroCounters(): Counters {
     retriesDenied: 0,
     limiter: { admitted: 0, refused: 0, remembered: 0, failed_open: 0, failed_closed: 0, reported: 0 },
     cache: { hit: 0, miss: 0, stale: 0, collapsed: 0, bypass: 0 },
-    registryCalls: { pick: 0, settle: 0, report: 0, renew: 0 },
+    registryCalls: { pick: 0, settle: 0, move: 0, report: 0, renew: 0 },
     logsDropped: 0,
   };
 }

@@ -116,7 +116,7 @@ describe("leases", () => {
     const { leaseId, candidates } = await picked();
     const name = candidates[0]!.name;
     expect((await inFlight())[name]).toBe(1);
-    const settlement = { leaseId, report: ended(name), moveTo: null, orphaned: false };
+    const settlement = { leaseId, report: ended(name), orphaned: false };
     await registry().settle(settlement);
     await registry().settle(settlement);
     expect((await inFlight())[name]).toBe(0);
@@ -125,14 +125,15 @@ describe("leases", () => {
   });
 
   test("that are settled for a request never picked change no count", async () => {
-    await registry().settle({ leaseId: "nobody's", report: ended("a"), moveTo: null, orphaned: false });
+    await registry().settle({ leaseId: "nobody's", report: ended("a"), orphaned: false });
     expect(await inFlight()).toEqual({ a: 0, b: 0, c: 0 });
   });
 
   test("move with a request that goes on elsewhere", async () => {
     const { leaseId, candidates } = await picked();
     const [first, second] = candidates.map((candidate) => candidate.name) as [string, string];
-    await registry().settle({ leaseId, report: ended(first, reset502), moveTo: second, orphaned: false });
+    const move = { leaseId, routeClass: "generate", report: ended(first, reset502), gone: false } as const;
+    expect(await registry().move({ ...move, candidates: [second] })).toEqual({ kind: "moved", backend: second });
     expect((await inFlight())[first]).toBe(0);
     expect((await inFlight())[second]).toBe(1);
   });
@@ -162,7 +163,7 @@ describe("leases", () => {
     const { leaseId, candidates } = await picked();
     const name = candidates[0]!.name;
     const aborted: Outcome = { kind: "aborted", executed: "unknown", seenByProbe: false, reason: "client_left" };
-    await registry().settle({ leaseId, report: ended(name, aborted, 5000), moveTo: null, orphaned: true });
+    await registry().settle({ leaseId, report: ended(name, aborted, 5000), orphaned: true });
     expect((await inFlight())[name]).toBe(1);
     vi.setSystemTime(start + 120_000);
     await runDurableObjectAlarm(registry());
@@ -179,7 +180,6 @@ describe("leases", () => {
     const settlement = {
       leaseId: first.leaseId,
       report: ended(first.candidates[0]!.name),
-      moveTo: null,
       orphaned: false,
     };
     await registry().settle(settlement);
@@ -188,7 +188,7 @@ describe("leases", () => {
 
   test("of short requests cost no row", async () => {
     const { leaseId, candidates } = await picked();
-    await registry().settle({ leaseId, report: ended(candidates[0]!.name), moveTo: null, orphaned: false });
+    await registry().settle({ leaseId, report: ended(candidates[0]!.name), orphaned: false });
     await written();
     const rows = await runInDurableObject(registry(), (_, state) =>
       state.storage.sql.exec("SELECT * FROM lease").toArray(),
@@ -202,7 +202,7 @@ describe("leases", () => {
     expect(counts["a"]! + counts["b"]! + counts["c"]!).toBe(60);
     await Promise.all(
       all.map(({ leaseId, candidates }) =>
-        registry().settle({ leaseId, report: ended(candidates[0]!.name), moveTo: null, orphaned: false }),
+        registry().settle({ leaseId, report: ended(candidates[0]!.name), orphaned: false }),
       ),
     );
     expect(await inFlight()).toEqual({ a: 0, b: 0, c: 0 });
@@ -215,7 +215,7 @@ describe("health", () => {
     alive.set("127.0.0.1:9101", false);
     const { leaseId } = await picked();
     pings = [];
-    await registry().settle({ leaseId, report: ended("a", reset502), moveTo: null, orphaned: false });
+    await registry().settle({ leaseId, report: ended("a", reset502), orphaned: false });
     await vi.waitFor(async () => {
       expect((await table()).backends.find((backend) => backend.name === "a")?.healthy).toBe(false);
     });
@@ -229,7 +229,7 @@ describe("health", () => {
   test("survives eviction and abort", async () => {
     await runDurableObjectAlarm(registry());
     alive.set("127.0.0.1:9101", false);
-    await registry().settle({ leaseId: "x", report: ended("a", reset502), moveTo: null, orphaned: false });
+    await registry().settle({ leaseId: "x", report: ended("a", reset502), orphaned: false });
     await vi.waitFor(async () => {
       expect((await table()).backends[0]?.healthy).toBe(false);
     });
@@ -259,7 +259,7 @@ describe("health", () => {
     ];
     for (let round = 0; round < 100; round += 1) {
       const report = ended("a", faults[round % 2] as Outcome);
-      await registry().settle({ leaseId: `l${round}`, report, moveTo: null, orphaned: false });
+      await registry().settle({ leaseId: `l${round}`, report, orphaned: false });
     }
     expect((await table()).backends[0]).toMatchObject({ state: "healthy", healthy: true });
   });

@@ -100,7 +100,7 @@ test("what an older version stored of health in another shape is forgotten, not 
     storage.sql.exec("UPDATE schema_version SET version = 2");
     const registry = begin([server("a"), server("b")]);
     expect((await tableOf(registry)).backends.map(({ state }) => state)).toEqual(["healthy", "healthy"]);
-    await registry.settle({ leaseId: "l", report: ended("a"), moveTo: null, orphaned: false });
+    await registry.settle({ leaseId: "l", report: ended("a"), orphaned: false });
   });
 });
 
@@ -114,7 +114,7 @@ describe("a deployment with another list of backends", () => {
       const before = begin([server("a"), server("b"), server("leaving")]);
       await before.alarm();
       const { leaseId, candidates } = await picked(before);
-      await before.settle({ leaseId, report: ended(candidates[0]!.name), moveTo: null, orphaned: false });
+      await before.settle({ leaseId, report: ended(candidates[0]!.name), orphaned: false });
       await before.rememberTask("t-1", "a");
       const busy = await picked(before);
       await written();
@@ -171,9 +171,7 @@ describe("probes", () => {
       const failed: Outcome = { kind: "backend_fault", executed: "unknown", seenByProbe: true, reason: "reset" };
       const ringing = registry.alarm();
       await Promise.all(
-        names.map((name) =>
-          registry.settle({ leaseId: name, report: ended(name, failed), moveTo: null, orphaned: false }),
-        ),
+        names.map((name) => registry.settle({ leaseId: name, report: ended(name, failed), orphaned: false })),
       );
       const by = { name: "ops", from: null };
       await Promise.all([ringing, ...names.map((name) => registry.probeBackend(name, by))]);
@@ -243,7 +241,7 @@ describe("an object that nobody calls", () => {
       for (let life = 1; life <= 3; life += 1) {
         const registry = begin([server("a")]);
         const { leaseId } = await picked(registry);
-        await registry.settle({ leaseId, report: ended("a"), moveTo: null, orphaned: false });
+        await registry.settle({ leaseId, report: ended("a"), orphaned: false });
         // The runtime waits ten seconds.
         await vi.advanceTimersByTimeAsync(9000);
         const { servers } = (await begin([server("a")]).preference(null)) as {
@@ -328,7 +326,7 @@ describe("rows written", () => {
       }
       while (open[0] !== undefined && open[0].since <= second - 40) {
         const { leaseId, name } = open.shift()!;
-        await registry.settle({ leaseId, report: ended(name), moveTo: null, orphaned: false });
+        await registry.settle({ leaseId, report: ended(name), orphaned: false });
       }
     });
     // And the watch over the backends while they run.

@@ -212,7 +212,7 @@ describe("a backend", () => {
       const report = {
         backend: "a", routeClass: "generate", edgeRegion: "local", outcome, latencyMs: 10, responseBytes: 1, learned: null,
       } as const; // prettier-ignore
-      await registry().settle({ leaseId, report, moveTo: null, orphaned: false });
+      await registry().settle({ leaseId, report, orphaned: false });
       expect((await backend("a"))?.inFlight).toBe(1 - index);
     }
     viewOf(await registry().changeBackend({ kind: "state", name: "a", state: "active" }, by));
@@ -445,7 +445,7 @@ describe("the metrics", () => {
     const report = {
       backend: name, routeClass: "generate", edgeRegion: "HKG", outcome, latencyMs: 1500, responseBytes: 77, learned: null,
     } as const; // prettier-ignore
-    await registry().settle({ leaseId: picked.leaseId, report, moveTo: null, orphaned: false });
+    await registry().settle({ leaseId: picked.leaseId, report, orphaned: false });
     await registry().probeBackend(name, by);
     await overridden({ "RATE_LIMIT.requests": 7 });
     const metrics = await registry().metrics();

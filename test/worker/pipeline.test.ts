@@ -75,7 +75,10 @@ async function ask(path: string, init: RequestInit = {}, env: Env = unlimited): 
 }
 
 const gone = (): Promise<never> => Promise.reject(new Error("gone"));
-const unreachable = { idFromName: () => ({}), get: () => ({ report: gone, pick: gone, settle: gone, renew: gone }) };
+const unreachable = {
+  idFromName: () => ({}),
+  get: () => ({ report: gone, pick: gone, settle: gone, move: gone, renew: gone }),
+};
 
 const json = (value: unknown, status = 200): Response => Response.json(value, { status });
 const generation = {

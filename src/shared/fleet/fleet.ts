@@ -9,6 +9,8 @@ import type {
   EdgeCounters,
   Learned,
   ModelEntry,
+  MoveReply,
+  MoveRequest,
   PickReply,
   PickRequest,
   RenewReply,
@@ -17,6 +19,7 @@ import type {
   RoutingTable,
   Settlement,
 } from "../contract.ts";
+import { hasRoom } from "../balance/member.ts";
 import { isOpen, isUp } from "../balance/membership.ts";
 import { createSelectionMemory, forgetBackends, select } from "../balance/select.ts";
 import { mayBePicked, nextDueMs, step, weightShare } from "../health/health.ts";
@@ -224,14 +227,7 @@ export class Fleet {
 
   #assign(request: PickRequest, leaseId: string, ordered: readonly LiveBackend[], nowMs: number): PickReply {
     const first = ordered[0] as LiveBackend;
-    this.leases.grant({
-      id: leaseId,
-      backend: first.name,
-      routeClass: request.routeClass,
-      grantedMs: nowMs,
-      expiresMs: nowMs + this.config.WATCH.leaseExpiry * msPerS,
-      orphanedUntilMs: null,
-    });
+    this.#grant(leaseId, first.name, request.routeClass, nowMs);
     if (first.state === "trial") this.#step({ kind: "assigned", backend: first.name }, nowMs);
     this.#refresh(first, nowMs);
     this.#spoil("load");
@@ -242,6 +238,11 @@ export class Fleet {
       needsProof: !this.#isProven(backend, nowMs),
     }));
     return { kind: "picked", leaseId, candidates };
+  }
+
+  #grant(id: string, backend: string, routeClass: RouteClass, nowMs: number): void {
+    const expiresMs = nowMs + this.config.WATCH.leaseExpiry * msPerS;
+    this.leases.grant({ id, backend, routeClass, grantedMs: nowMs, expiresMs, orphanedUntilMs: null });
   }
 
   #isProven(backend: LiveBackend, nowMs: number): boolean {
@@ -256,24 +257,52 @@ export class Fleet {
   }
 
   settle(settlement: Settlement, nowMs: number): Effects {
-    const { leaseId, report, moveTo, orphaned } = settlement;
-    if (this.#settled.has(leaseId) && moveTo === null) return noEffects;
+    const { leaseId, report, orphaned } = settlement;
+    if (this.#settled.has(leaseId)) return noEffects;
+    const held = this.leases.get(leaseId)?.backend ?? report.backend;
     const effects = this.#attemptEnded(report, nowMs);
-    if (moveTo !== null) this.#move(leaseId, moveTo, nowMs);
-    else if (orphaned) this.#orphan(leaseId, report, nowMs);
-    else {
-      this.leases.release(leaseId);
-      this.#rememberSettled(leaseId);
-    }
-    const touched = this.#byName.get(report.backend);
-    if (touched !== undefined) this.#refresh(touched, nowMs);
+    if (orphaned) this.#orphan(leaseId, report, nowMs);
+    else this.#end(leaseId);
+    this.#refreshNamed(report.backend, nowMs);
+    // The move there never arrived.
+    if (held !== report.backend) this.#refreshNamed(held, nowMs);
     this.#spoil("load");
     return effects;
   }
 
-  #move(leaseId: string, backend: string, nowMs: number): void {
-    this.leases.move(leaseId, backend, nowMs);
-    if (this.#byName.get(backend)?.state === "trial") this.#step({ kind: "assigned", backend }, nowMs);
+  #end(leaseId: string): void {
+    this.leases.release(leaseId);
+    this.#rememberSettled(leaseId);
+  }
+
+  /** The bound holds here as at a pick: a request that fails over has no more right to a server than one that comes. */
+  move(
+    { leaseId, routeClass, report, candidates, gone }: MoveRequest,
+    nowMs: number,
+  ): MoveReply & { effects: Effects } {
+    const effects = report === null ? noEffects : this.#attemptEnded(report, nowMs);
+    for (const backend of this.#backends) this.#refresh(backend, nowMs);
+    this.#spoil("load");
+    const held = this.leases.get(leaseId)?.backend;
+    const open = candidates
+      .flatMap((name) => this.#byName.get(name) ?? [])
+      .filter((one) => isOpen(one) || one.name === held);
+    const backend = gone ? candidates[0] : open.find((one) => one.name === held || hasRoom(one))?.name;
+    if (backend === undefined) this.#end(leaseId);
+    else this.#place(leaseId, backend, routeClass, nowMs);
+    if (held !== undefined) this.#refreshNamed(held, nowMs);
+    if (backend !== undefined) return { kind: "moved", backend, effects };
+    const reason = open.length === 0 ? "no_backend" : "no_capacity";
+    return { kind: "none", reason, retryAfterS: this.#retryAfterS(routeClass, nowMs), effects };
+  }
+
+  /** Also of a lease that had ended: its request lives. */
+  #place(leaseId: string, name: string, routeClass: RouteClass, nowMs: number): void {
+    const backend = this.#byName.get(name);
+    if (!this.leases.move(leaseId, name, nowMs) && backend !== undefined) this.#grant(leaseId, name, routeClass, nowMs);
+    this.#settled.delete(leaseId);
+    if (backend?.state === "trial") this.#step({ kind: "assigned", backend: name }, nowMs);
+    this.#refreshNamed(name, nowMs);
   }
 
   #orphan(leaseId: string, report: AttemptReport, nowMs: number): void {
@@ -294,19 +323,10 @@ export class Fleet {
   }
 
   renew(leaseId: string, backendName: string, routeClass: RouteClass, nowMs: number): RenewReply {
-    const expiresMs = nowMs + this.config.WATCH.leaseExpiry * msPerS;
-    const known = this.leases.renew(leaseId, nowMs, expiresMs);
+    const known = this.leases.renew(leaseId, nowMs, nowMs + this.config.WATCH.leaseExpiry * msPerS);
     const backend = this.#byName.get(backendName);
-    if (!known && backend !== undefined && !this.#settled.has(leaseId)) {
-      this.leases.grant({
-        id: leaseId,
-        backend: backendName,
-        routeClass,
-        grantedMs: nowMs,
-        expiresMs,
-        orphanedUntilMs: null,
-      });
-    }
+    if (!known && backend !== undefined && !this.#settled.has(leaseId))
+      this.#grant(leaseId, backendName, routeClass, nowMs);
     return { known, lost: backend !== undefined && this.#isLost(backend, leaseId, nowMs) };
   }
 
@@ -550,6 +570,11 @@ export class Fleet {
     backend.trialFor = health === undefined ? null : this.#trialFor(backend, health);
     backend.inFlight = this.inFlight(backend);
     backend.openAgeMs = this.leases.openAgeMs(backend.name, nowMs);
+  }
+
+  #refreshNamed(name: string, nowMs: number): void {
+    const backend = this.#byName.get(name);
+    if (backend !== undefined) this.#refresh(backend, nowMs);
   }
 
   /** What was sent before the trial is no part of it, and may run for minutes yet. */

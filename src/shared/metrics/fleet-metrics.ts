@@ -129,7 +129,7 @@ const decisionWords: Words<"limiter"> = {
   reported: true,
 };
 const cacheWords: Words<"cache"> = { hit: true, miss: true, stale: true, collapsed: true, bypass: true };
-const callWords: Words<"registryCalls"> = { pick: true, settle: true, report: true, renew: true };
+const callWords: Words<"registryCalls"> = { pick: true, settle: true, move: true, report: true, renew: true };
 export const limiterDecisions = words(decisionWords);
 export const cacheResults = words(cacheWords);
 export const registryCalls = words(callWords);

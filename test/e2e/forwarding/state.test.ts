@@ -96,6 +96,57 @@ describe("tasks and room", () => {
   });
 });
 
+describe("room in a fleet of which one server is frozen, and nobody knows it yet", () => {
+  let system: EdgeSystem;
+  const room = 2;
+  beforeAll(async () => {
+    system = await startSystem({
+      backends: ["one", "two", "three"].map((name) => ({
+        name,
+        server: { maxInFlight: room, priority: name === "one" ? 1 : 2 },
+      })),
+      // The first are picked for the frozen one. Only they find out, each by its ping, when all have been picked.
+      config: {
+        WATCH: { proofOfLife: 0, pingTimeout: 1 },
+        HEALTH_CHECK: { interval: 3600, timeout: 60 },
+        EJECTION: { consecutive: 1000 },
+      },
+    });
+    await system.get("/health");
+    process.kill(system.backend("one").pid, "SIGSTOP");
+  });
+  afterAll(() => system.stop());
+
+  const living = (): TestBackend[] => ["two", "three"].map((name) => system.backend(name));
+
+  async function generated(count: number, what: string): Promise<Response[]> {
+    const prompts = Array.from({ length: count }, (_, index) => `[[delay=2500]] ${what} ${index}`);
+    return Promise.all(prompts.map((prompt) => system.post("/v1/images/generations", { prompt })));
+  }
+
+  it("is found for those that fail over, and no server gets more than its bound", async () => {
+    const answers = await generated(2 * room, "as many as there is room for");
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+    expect(await Promise.all(living().map((backend) => backend.submitCount()))).toEqual([room, room]);
+    await everyLeaseEnds(system);
+  });
+
+  it("is 503 with Retry-After for those that find none, and nothing was sent or charged for them", async () => {
+    const before = await Promise.all(living().map((backend) => backend.submitCount()));
+    const answers = await generated(3 * room, "more than there is room for");
+    const refused = answers.filter(({ status }) => status === 503);
+    expect(refused).toHaveLength(room);
+    for (const answer of refused) {
+      expect(Number(answer.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+      expect([answer.headers.get("x-should-retry"), await codeOf(answer)]).toEqual(["true", "no_capacity"]);
+    }
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(2 * room);
+    const after = await Promise.all(living().map((backend) => backend.submitCount()));
+    expect(after).toEqual(before.map((count) => count + room));
+    await everyLeaseEnds(system);
+  });
+});
+
 describe("a fleet of three dialects", () => {
   let system: EdgeSystem;
   beforeAll(async () => {

@@ -79,7 +79,7 @@ const refused: Outcome = { kind: "backend_fault", executed: "unknown", seenByPro
 function tried(fleet: Fleet, name: string): number {
   for (let index = 0; index < 5; index += 1) {
     const report = ended(name, { outcome: refused });
-    fleet.settle({ leaseId: `bad${index}`, report, moveTo: null, orphaned: false }, start);
+    fleet.settle({ leaseId: `bad${index}`, report, orphaned: false }, start);
   }
   fleet.tick(start + 2000);
   expect(fleet.backend(name)?.state).toBe("ejected");
@@ -111,19 +111,12 @@ describe("the fleet's leases", () => {
             ids.push(`l${serial}`);
             live.set(`l${serial}`, { backend: names(reply)[0] as string, untilMs: nowMs + 90_000, orphaned: false });
           } else if (what === "settle") {
-            fleet.settle({ leaseId: id, report: ended(lease?.backend ?? "a"), moveTo: null, orphaned: false }, nowMs);
+            fleet.settle({ leaseId: id, report: ended(lease?.backend ?? "a"), orphaned: false }, nowMs);
             live.delete(id);
           } else if (what === "move" && lease !== undefined && !lease.orphaned) {
             const to = lease.backend === "b" ? "c" : "b";
-            fleet.settle(
-              {
-                leaseId: id,
-                report: ended(lease.backend, { outcome: { ...success, kind: "capacity" } }),
-                moveTo: to,
-                orphaned: false,
-              },
-              nowMs,
-            );
+            const report = ended(lease.backend, { outcome: { ...success, kind: "capacity" } });
+            fleet.move({ leaseId: id, routeClass: "generate", report, candidates: [to], gone: false }, nowMs);
             lease.backend = to;
           } else if (what === "renew" && lease !== undefined && !lease.orphaned) {
             expect(fleet.renew(id, lease.backend, "generate", nowMs).known).toBe(true);
@@ -143,6 +136,73 @@ describe("the fleet's leases", () => {
     );
   });
 
+  describe("move where there is room:", () => {
+    const full = three.map((server) => ({ ...server, maxInFlight: 1 }));
+    const move = { routeClass: "generate", report: null, gone: false } as const;
+
+    /** Each backend has its one lease, named as itself. */
+    function allBusy(): Fleet {
+      const fleet = fleetOf(configOf(full));
+      for (let index = 0; index < 3; index += 1) {
+        const name = names(fleet.pick(asking(), `l${index}`, null, now(start)))[0] as string;
+        fleet.settle({ leaseId: `l${index}`, report: ended(name), orphaned: false }, start);
+        fleet.move({ ...move, leaseId: name, candidates: [name] }, start);
+      }
+      return fleet;
+    }
+    const counts = (fleet: Fleet): number[] => ["a", "b", "c"].map((name) => fleet.leases.inFlight(name));
+
+    test("to the first that has some, past one that is full", () => {
+      const fleet = allBusy();
+      fleet.settle({ leaseId: "c", report: ended("c"), orphaned: false }, start);
+      const reply = fleet.move({ ...move, leaseId: "a", candidates: ["b", "c"] }, start);
+      expect(reply).toMatchObject({ kind: "moved", backend: "c" });
+      expect(counts(fleet)).toEqual([0, 1, 1]);
+    });
+
+    test("nowhere if all are full, and then the lease ends; its own place is never full for it", () => {
+      const fleet = allBusy();
+      expect(fleet.move({ ...move, leaseId: "a", candidates: ["b", "a"] }, start)).toMatchObject({ backend: "a" });
+      const reply = fleet.move({ ...move, leaseId: "a", candidates: ["b", "c"] }, start);
+      expect(reply).toMatchObject({ kind: "none", reason: "no_capacity" });
+      expect(counts(fleet)).toEqual([0, 1, 1]);
+    });
+
+    test("not to one that an operator has taken out since the pick", () => {
+      const fleet = fleetOf(configOf(full));
+      fleet.pick(asking(), "l", null, now(start));
+      fleet.reform(fleet.config, withState(fleet.overlay, "b", "disabled"), fleet.overrides, start);
+      const reply = fleet.move({ ...move, leaseId: "l", candidates: ["b"] }, start);
+      expect(reply).toMatchObject({ kind: "none", reason: "no_backend" });
+      expect(counts(fleet)).toEqual([0, 0, 0]);
+    });
+
+    test("and to a full one if the request is there already, which renewals and its end then find", () => {
+      const fleet = allBusy();
+      fleet.move({ ...move, leaseId: "a", candidates: ["b"], gone: true }, start);
+      expect(counts(fleet)).toEqual([0, 2, 1]);
+      expect(fleet.renew("a", "b", "generate", start).known).toBe(true);
+      fleet.settle({ leaseId: "a", report: ended("b"), orphaned: false }, start);
+      expect(counts(fleet)).toEqual([0, 1, 1]);
+    });
+
+    test("and is counted nowhere any more when it ends elsewhere, since its move never arrived", () => {
+      const fleet = allBusy();
+      fleet.settle({ leaseId: "a", report: ended("b"), orphaned: false }, start);
+      expect(rankServers(fleet, null, start).servers.find(({ name }) => name === "a")?.inFlight).toBe(0);
+    });
+
+    test("also of a request whose lease had ended: it lives", () => {
+      const fleet = fleetOf(configOf(full));
+      fleet.pick(asking(), "l", null, now(start));
+      fleet.tick(start + 91_000);
+      fleet.move({ ...move, leaseId: "l", candidates: ["b"] }, start + 91_000);
+      expect(counts(fleet)).toEqual([0, 1, 0]);
+      fleet.settle({ leaseId: "l", report: ended("b"), orphaned: false }, start + 92_000);
+      expect(counts(fleet)).toEqual([0, 0, 0]);
+    });
+  });
+
   test("fill a backend up to maxInFlight and then answer no_capacity with a time to wait", () => {
     const fleet = fleetOf(configOf(three.map((server) => ({ ...server, maxInFlight: 2 }))));
     for (let index = 0; index < 6; index += 1)
@@ -150,17 +210,14 @@ describe("the fleet's leases", () => {
     const full = fleet.pick(asking(), "l6", null, now(start));
     expect(full).toMatchObject({ kind: "none", reason: "no_capacity" });
     expect(full.kind === "none" && full.retryAfterS >= 1 && full.retryAfterS <= 30).toBe(true);
-    fleet.settle({ leaseId: "l0", report: ended("a"), moveTo: null, orphaned: false }, start);
+    fleet.settle({ leaseId: "l0", report: ended("a"), orphaned: false }, start);
     expect(names(fleet.pick(asking(), "l7", null, now(start)))).toHaveLength(1);
   });
 
   test("of an abandoned request last until the class's p95 on that backend has passed", () => {
     const fleet = fleetOf();
     for (let index = 0; index < 100; index += 1) {
-      fleet.settle(
-        { leaseId: `s${index}`, report: ended("a", { latencyMs: 10_000 }), moveTo: null, orphaned: false },
-        start,
-      );
+      fleet.settle({ leaseId: `s${index}`, report: ended("a", { latencyMs: 10_000 }), orphaned: false }, start);
     }
     fleet.pick(asking(), "gone", null, now(start));
     const held = ["a", "b", "c"].find((name) => fleet.leases.inFlight(name) === 1) as string;
@@ -168,7 +225,6 @@ describe("the fleet's leases", () => {
       {
         leaseId: "gone",
         report: ended("a", { latencyMs: 4000, outcome: { ...success, kind: "aborted" } }),
-        moveTo: null,
         orphaned: true,
       },
       start,
@@ -182,7 +238,7 @@ describe("the fleet's leases", () => {
   test("of an abandoned stream last as long as a generation there, not as long as its first byte takes", () => {
     const fleet = fleetOf();
     const over = (leaseId: string, report: Partial<AttemptReport>, orphaned = false): void => {
-      fleet.settle({ leaseId, report: ended("a", report), moveTo: null, orphaned }, start);
+      fleet.settle({ leaseId, report: ended("a", report), orphaned }, start);
     };
     for (let index = 0; index < 100; index += 1) {
       over(`s${index}`, { routeClass: "stream", latencyMs: 5 });
@@ -210,7 +266,7 @@ describe("a trial", () => {
     fleet.renew("trial", old, "generate", nowMs + 80_000);
     fleet.tick(nowMs + 90_000);
     expect(names(fleet.pick(asking(), "other", null, now(nowMs + 90_000)))).not.toContain(old);
-    fleet.settle({ leaseId: "trial", report: ended(old), moveTo: null, orphaned: false }, nowMs + 90_000);
+    fleet.settle({ leaseId: "trial", report: ended(old), orphaned: false }, nowMs + 90_000);
     expect(fleet.backend(old)?.state).toBe("recovering");
   });
 
@@ -219,7 +275,7 @@ describe("a trial", () => {
     const nowMs = tried(fleet, "a");
     expect(names(fleet.pick(asking(), "trial", null, now(nowMs)))[0]).toBe("a");
     const outcome: Outcome = { kind: "client_fault", executed: "no", seenByProbe: false, reason: "code_-2000" };
-    fleet.settle({ leaseId: "trial", report: ended("a", { outcome }), moveTo: null, orphaned: false }, nowMs + 50);
+    fleet.settle({ leaseId: "trial", report: ended("a", { outcome }), orphaned: false }, nowMs + 50);
     expect(fleet.isHealthy(fleet.backend("a")!)).toBe(true);
     expect(names(fleet.pick(asking(), "next", null, now(nowMs + 50)))[0]).toBe("a");
   });
@@ -228,7 +284,7 @@ describe("a trial", () => {
     const fleet = fleetOf(configOf([three[0]!, { ...three[1], priority: 2 }]));
     const nowMs = tried(fleet, "a");
     expect(names(fleet.pick(asking(), "trial", null, now(nowMs)))).toEqual(["a", "b"]);
-    fleet.settle({ leaseId: "trial", report: ended("a"), moveTo: null, orphaned: false }, nowMs + 1000);
+    fleet.settle({ leaseId: "trial", report: ended("a"), orphaned: false }, nowMs + 1000);
     expect(names(fleet.pick(asking(), "next", null, now(nowMs + 1000)))[0]).toBe("a");
   });
 });
@@ -257,7 +313,7 @@ describe("a server that can't reach Jimeng", () => {
       const outcome = backend === "a" ? refused : success;
       if (backend === "a") failed += 1;
       const report = ended(backend, { outcome, latencyMs: backend === "a" ? 43 : 900 });
-      fleet.settle({ leaseId: `l${second}`, report, moveTo: null, orphaned: false }, nowMs + 900);
+      fleet.settle({ leaseId: `l${second}`, report, orphaned: false }, nowMs + 900);
     }
     expect(fleet.backend("a")?.state).toMatch(/ejected|trial/);
     expect(failed).toBeLessThan(20);
@@ -281,7 +337,7 @@ describe("a server that refuses at once and is nobody to blame", () => {
       while (open[0] !== undefined && open[0].endMs <= nowMs) {
         const { id, backend, endMs } = open.shift()!;
         const report = ended(backend, { routeClass, latencyMs });
-        fleet.settle({ leaseId: id, report, moveTo: null, orphaned: false }, endMs);
+        fleet.settle({ leaseId: id, report, orphaned: false }, endMs);
       }
       const id = `l${nowMs}`;
       const backend = names(fleet.pick(asking({ routeClass }), id, null, { nowMs, rng }))[0] as string;
@@ -294,7 +350,7 @@ describe("a server that refuses at once and is nobody to blame", () => {
       }
       counts.refused += 1;
       const report = ended("a", { routeClass, outcome, latencyMs: 43 });
-      fleet.settle({ leaseId: id, report, moveTo: null, orphaned: false }, nowMs + 43);
+      fleet.settle({ leaseId: id, report, orphaned: false }, nowMs + 43);
     }
     return counts;
   }
@@ -337,7 +393,7 @@ describe("a server that refuses at once and is nobody to blame", () => {
     const costMs = (): number => fleet.backend("a")?.load.query?.costMs ?? 0;
     for (const leaseId of ["q1", "q2", "q3"]) {
       const report = ended("b", { routeClass: "query", latencyMs: 800 });
-      fleet.settle({ leaseId, report, moveTo: null, orphaned: false }, start);
+      fleet.settle({ leaseId, report, orphaned: false }, start);
     }
     told({ success: 1 }, { 20: 1 });
     told({ client_fault: 9, token_fault: 9, aborted: 9 }, {});
@@ -364,12 +420,9 @@ describe("proof of life", () => {
     };
     expect(proofs(start)).toEqual({ a: true, b: true, c: true });
     fleet.probed({ backend: "a", ok: true, reason: "ok", latencyMs: 3, alive: true }, start);
-    fleet.settle({ leaseId: "x", report: ended("b"), moveTo: null, orphaned: false }, start);
+    fleet.settle({ leaseId: "x", report: ended("b"), orphaned: false }, start);
     expect(proofs(start + 5000)).toEqual({ a: false, b: false, c: true });
-    fleet.settle(
-      { leaseId: "y", report: ended("a", { outcome: broken }), moveTo: null, orphaned: false },
-      start + 5000,
-    );
+    fleet.settle({ leaseId: "y", report: ended("a", { outcome: broken }), orphaned: false }, start + 5000);
     expect(proofs(start + 5000)).toMatchObject({ a: true, b: false });
     expect(proofs(start + 5001)).toMatchObject({ b: true });
   });
@@ -380,11 +433,10 @@ describe("proof of life", () => {
       const reply = fleet.pick(asking(), "p", null, now(start));
       return reply.kind === "picked" ? reply.candidates.find(({ name }) => name === backend)?.needsProof : undefined;
     };
-    for (const name of ["a", "b"])
-      fleet.settle({ leaseId: name, report: ended(name), moveTo: null, orphaned: false }, start);
+    for (const name of ["a", "b"]) fleet.settle({ leaseId: name, report: ended(name), orphaned: false }, start);
     expect([isNeeded("a"), isNeeded("b")]).toEqual([false, false]);
     const outcome: Outcome = { ...broken, seenByProbe: false, reason: "http_502" };
-    fleet.settle({ leaseId: "x", report: ended("a", { outcome }), moveTo: null, orphaned: false }, start);
+    fleet.settle({ leaseId: "x", report: ended("a", { outcome }), orphaned: false }, start);
     fleet.probed({ backend: "b", ok: false, reason: "http_502", latencyMs: 3, alive: true }, start);
     expect([isNeeded("a"), isNeeded("b")]).toEqual([true, true]);
   });
@@ -398,7 +450,6 @@ describe("what a backend taught", () => {
         {
           leaseId: refusedRouteId,
           report: ended("a", { learned: { dialect: "flat-2", refusedRouteId } }),
-          moveTo: null,
           orphaned: false,
         },
         start,
@@ -506,7 +557,7 @@ describe("one client", () => {
       const kind = index % 2 === 0 ? "client_fault" : "token_fault";
       const outcome: Outcome = { kind, executed: "no", seenByProbe: false, reason: "code_-2000" };
       const report = ended(["a", "b", "c"][index % 3] as string, { outcome });
-      fleet.settle({ leaseId: `bad${index}`, report, moveTo: null, orphaned: false }, start + index * 10);
+      fleet.settle({ leaseId: `bad${index}`, report, orphaned: false }, start + index * 10);
     }
     fleet.tick(start + 60_000);
     expect(fleet.backends.map(({ state }) => state)).toEqual(["healthy", "healthy", "healthy"]);
@@ -559,8 +610,9 @@ describe("the retry budget", () => {
       fleet.pick(asking(), `l${index}`, null, now(start));
       const retried = index < 20;
       const settlement = { leaseId: `l${index}`, report: ended("a"), orphaned: false };
-      if (retried) fleet.settle({ ...settlement, moveTo: "b" }, start);
-      fleet.settle({ ...settlement, moveTo: null }, start);
+      const move = { ...settlement, routeClass: "generate", candidates: ["b"], gone: false } as const;
+      if (retried) fleet.move(move, start);
+      fleet.settle(settlement, start);
     }
     fleet.report(report("one", { requests: 50, retries: 20 }), start);
     expect(fleet.retryBudget(start)).toBe(100 + 10 - 20);
@@ -572,7 +624,8 @@ describe("the retry budget", () => {
     fleet.report(report("one", { requests: 1000, limiter: { refused: 100, remembered: 800, admitted: 100 } }), start);
     expect(fleet.retryBudget(start)).toBe(120);
     fleet.pick(asking(), "l", null, now(start));
-    fleet.settle({ leaseId: "l", report: ended("a", { outcome: broken }), moveTo: "b", orphaned: false }, start);
+    const failed = ended("a", { outcome: broken });
+    fleet.move({ leaseId: "l", routeClass: "generate", report: failed, candidates: ["b"], gone: false }, start);
     expect(fleet.retryBudget(start)).toBe(120);
   });
 
@@ -591,7 +644,6 @@ describe("the preference", () => {
         {
           leaseId: `${backend}${region}`,
           report: ended(backend, { edgeRegion: region, latencyMs }),
-          moveTo: null,
           orphaned: false,
         },
         start,
@@ -615,7 +667,7 @@ describe("the preference", () => {
     const measured = (backend: string, routeClass: RouteClass, latencyMs: number): void => {
       for (let index = 0; index < 3; index += 1) {
         const report = ended(backend, { routeClass, latencyMs });
-        fleet.settle({ leaseId: `${backend}${routeClass}${index}`, report, moveTo: null, orphaned: false }, start);
+        fleet.settle({ leaseId: `${backend}${routeClass}${index}`, report, orphaned: false }, start);
       }
     };
     const order = (): string[] => rankServers(fleet, null, start).servers.map(({ name }) => name);
@@ -632,7 +684,7 @@ describe("the preference", () => {
     const fleet = fleetOf();
     const measured = (backend: string, routeClass: RouteClass, latencyMs: number): void => {
       const report = ended(backend, { edgeRegion: "HKG", routeClass, latencyMs });
-      fleet.settle({ leaseId: `${backend}${routeClass}`, report, moveTo: null, orphaned: false }, start);
+      fleet.settle({ leaseId: `${backend}${routeClass}`, report, orphaned: false }, start);
     };
     measured("a", "generate", 60_000);
     measured("b", "generate", 20_000);

@@ -33,6 +33,9 @@ const leaseMs = 90_000;
 export interface FleetCounts {
   readonly picks: number;
   readonly refusals: number;
+  readonly moves: number;
+  /** Moves for which there was no room. */
+  readonly stranded: number;
   readonly trials: number;
   readonly restarts: number;
 }
@@ -66,7 +69,7 @@ interface Held {
 }
 
 class Game {
-  readonly counts = { picks: 0, refusals: 0, trials: 0, restarts: 0 };
+  readonly counts = { picks: 0, refusals: 0, moves: 0, stranded: 0, trials: 0, restarts: 0 };
   readonly #rng: Rng;
   readonly #held = new Map<string, Held>();
   readonly #onDisk = new Map<string, string>();
@@ -84,9 +87,9 @@ class Game {
   next(): string | null {
     this.#ticked = false;
     const dice = this.#rng();
-    const broken = dice < 0.3 ? this.#pick() : null;
+    let broken = dice < 0.3 ? this.#pick() : null;
     if (dice >= 0.3 && dice < 0.5) this.#settle();
-    else if (dice >= 0.5 && dice < 0.56) this.#move();
+    else if (dice >= 0.5 && dice < 0.56) broken = this.#move();
     else if (dice >= 0.56 && dice < 0.62) this.#renew();
     else if (dice >= 0.62 && dice < 0.7) this.#report();
     else if (dice >= 0.7 && dice < 0.8) this.#probe();
@@ -139,10 +142,7 @@ class Game {
     const held = this.#held.get(id);
     const backend = held?.backend ?? this.#one(servers).name;
     const orphaned = this.#rng() < 0.15;
-    this.#fleet.settle(
-      { leaseId: id, report: this.#ended(backend, this.#outcome()), moveTo: null, orphaned },
-      this.#nowMs,
-    );
+    this.#fleet.settle({ leaseId: id, report: this.#ended(backend, this.#outcome()), orphaned }, this.#nowMs);
     if (held === undefined) return;
     if (!orphaned) this.#held.delete(id);
     else {
@@ -151,14 +151,30 @@ class Game {
     }
   }
 
-  #move(): void {
+  #move(): string | null {
     const entry = this.#one([...this.#held]) as [string, Held] | undefined;
-    if (entry === undefined || entry[1].orphaned) return;
+    if (entry === undefined || entry[1].orphaned) return null;
     const [leaseId, held] = entry;
-    const moveTo = this.#one(held.candidates);
+    const candidates = held.candidates.slice(this.#below(held.candidates.length));
+    const open = new Map(
+      this.#fleet.backends.flatMap((one) =>
+        one.operatorState === "active" ? [[one.name, this.#asItStands(one)] as const] : [],
+      ),
+    );
+    const takes = (one: Standing | undefined): boolean => one !== undefined && !isFull(one);
+    const expected = candidates.find((name) => name === held.backend || takes(open.get(name)));
     const outcome: Outcome = { kind: "backend_fault", executed: "no", seenByProbe: true, reason: "ping_failed" };
-    this.#fleet.settle({ leaseId, report: this.#ended(held.backend, outcome), moveTo, orphaned: false }, this.#nowMs);
-    held.backend = moveTo;
+    const report = this.#ended(held.backend, outcome);
+    const reply = this.#fleet.move({ leaseId, routeClass: "generate", report, candidates, gone: false }, this.#nowMs);
+    if (expected === undefined) this.#held.delete(leaseId);
+    else held.backend = expected;
+    this.counts[expected === undefined ? "stranded" : "moves"] += 1;
+    const reason = candidates.some((name) => open.has(name)) ? "no_capacity" : "no_backend";
+    const isRight =
+      reply.kind === "moved" ? reply.backend === expected : expected === undefined && reply.reason === reason;
+    return isRight
+      ? null
+      : `a move to ${candidates.join(", ")}: expected ${expected ?? reason}, got ${JSON.stringify(reply)}`;
   }
 
   #renew(): void {
@@ -270,6 +286,8 @@ class Game {
       const expected = [...this.#held.values()].filter(({ backend }) => backend === name).length;
       const counted = this.#fleet.leases.inFlight(name);
       if (counted !== expected) return `${name} has ${counted} leases, expected ${expected}`;
+      const most = this.#fleet.backend(name)?.maxInFlight ?? Infinity;
+      if (counted > most) return `${name} has ${counted} leases, and may have ${most}`;
     }
     return null;
   }

@@ -124,13 +124,14 @@ test.each([429, 521])(
 
 test("a sign of life that is old after a slow attempt spares no ping", async () => {
   const real = registryOf(env, null);
-  const proven: Pick<BackendRegistryApi, "pick" | "settle" | "report"> = {
+  const proven: Pick<BackendRegistryApi, "pick" | "settle" | "move" | "report"> = {
     pick: async (request) => {
       const reply = await real.pick(request);
       if (reply.kind !== "picked") return reply;
       return { ...reply, candidates: reply.candidates.map((one) => ({ ...one, needsProof: false })) };
     },
     settle: (settlement) => real.settle(settlement),
+    move: (request) => real.move(request),
     report: (report) => real.report(report),
   };
   const namespace = { idFromName: (name: string) => name, get: () => proven };
