@@ -206,11 +206,12 @@ export async function startEdgeBefore(
   return new EdgeSystem(backends, edge);
 }
 
+/** On ports that no other process is handed by chance: a stand-in that returns finds its own free, and one that is dead stays so. */
+export async function startBackends(specs: readonly BackendSpec[]): Promise<readonly TestBackend[]> {
+  const ports = preferredPorts(4000 + (process.pid % 3000), specs.length);
+  return Promise.all(specs.map(async (spec, index) => TestBackend.start(spec, await freeOrAny(ports[index] ?? 0))));
+}
+
 export async function startSystem(options: SystemOptions): Promise<EdgeSystem> {
-  // Not from the range of outgoing connections: a stand-in that returns must find its port still free.
-  const ports = preferredPorts(4000 + (process.pid % 3000), options.backends.length);
-  const backends = await Promise.all(
-    options.backends.map(async (spec, index) => TestBackend.start(spec, await freeOrAny(ports[index] ?? 0))),
-  );
-  return startEdgeBefore(backends, options);
+  return startEdgeBefore(await startBackends(options.backends), options);
 }

@@ -2,7 +2,7 @@
 import OpenAI, { APIError } from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { dialectNames, type DialectName } from "../../../demo/dialect.ts";
-import { startSystem, TestBackend, startEdgeBefore, type EdgeSystem } from "../edge.ts";
+import { startBackends, startEdgeBefore, startSystem, TestBackend, type EdgeSystem } from "../edge.ts";
 
 const codes = [-1000, -2000, -2001, -2002, -2003, -2004, -2006, -2007, -2008, -2009, -2010, -9999];
 const worded = [
@@ -145,11 +145,14 @@ describe("a backend that refuses connections from the start", () => {
   let fleet: EdgeSystem;
   let alive: readonly TestBackend[];
   beforeAll(async () => {
-    const dead = await TestBackend.start({ name: "dead", server: { models: ["jimeng-4.5", "only-here"] } });
     const server = { models: ["jimeng-4.5"] };
-    alive = await Promise.all(dialectNames.map((dialect) => TestBackend.start({ name: dialect, dialect, server })));
-    await dead.kill();
-    fleet = await startEdgeBefore([dead, ...alive]);
+    const [dead, ...others] = await startBackends([
+      { name: "dead", server: { models: ["jimeng-4.5", "only-here"] } },
+      ...dialectNames.map((dialect) => ({ name: dialect, dialect, server })),
+    ]);
+    alive = others;
+    await dead!.kill();
+    fleet = await startEdgeBefore([dead!, ...alive]);
   });
   afterAll(() => fleet.stop());
 
