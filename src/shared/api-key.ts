@@ -4,6 +4,7 @@
  */
 import { isApiKeyName } from "./client-key.ts";
 import type { ConfigFault } from "./config/config.ts";
+import { credentialLength, describeCredential, howToMake, keyPattern } from "./credential.ts";
 
 export interface ApiKey {
   readonly name: string;
@@ -19,8 +20,7 @@ export type ApiKeysReading =
 
 /** What a header may carry, RFC 9110 §5.5; no spaces, since `Authorization` is split at them. */
 const headerWord = /^[\x21-\x7e]+$/;
-/** No commas either: in `Authorization` they stand between tokens. */
-const keyWord = /^[\x21-\x2b\x2d-\x7e]+$/;
+const keyMeaning = `${credentialLength} printable ASCII characters without spaces and commas; ${howToMake}`;
 
 /**
  * Reads the secret `API_KEYS`: `{"<name>": {"key": "…", "tokens": "…"}}` as JSON text or as a value; `tokens` may be a list.
@@ -47,11 +47,8 @@ function readApiKey(name: string, entry: unknown, faults: ConfigFault[]): ApiKey
   if (!isApiKeyName(name))
     faults.push(fault(field, "a name of 1–64 letters, digits, dots, dashes and underscores", name));
   const { key, tokens, ...rest } = isRecord(entry) ? entry : { key: undefined, tokens: undefined };
-  if (typeof key !== "string" || !keyWord.test(key)) {
-    faults.push(
-      fault(`${field}.key`, "text of printable ASCII without spaces and commas", key === undefined ? "nothing" : "***"),
-    );
-  }
+  if (typeof key !== "string" || !keyPattern.test(key))
+    faults.push(fault(`${field}.key`, keyMeaning, describeCredential(key)));
   for (const unknown of Object.keys(rest))
     faults.push(fault(`${field}.${unknown}`, "only key and tokens", "another field"));
   return { name, key: typeof key === "string" ? key : "", tokens: readTokens(`${field}.tokens`, tokens, faults) };

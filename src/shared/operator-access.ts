@@ -6,6 +6,7 @@ import * as v from "valibot";
 import type { ConfigFault, Runtime } from "./config/config.ts";
 import { issueFaults } from "./config/issue.ts";
 import { group, list, oneOf, text } from "./config/schema.ts";
+import { credentialLength, describeCredential, howToMake, tokenPattern } from "./credential.ts";
 
 export const operatorRoles = ["viewer", "operator"] as const;
 /** `viewer` reads; `operator` changes, too. */
@@ -41,6 +42,7 @@ export const adminName = "admin";
 const reservedNames = ["system"];
 
 const word = text(/^[\x21-\x7e]{1,1024}$/u, "1 to 1024 printable ASCII characters without blanks");
+const tokenText = text(tokenPattern, `${credentialLength} printable ASCII characters without blanks; ${howToMake}`);
 const tokenName = v.pipe(
   text(/^[A-Za-z0-9._@-]{1,64}$/u, "a name of 1 to 64 letters, digits, dots, dashes, underscores and @"),
   v.check((name) => !reservedNames.includes(name), `a name other than ${reservedNames.join(", ")}`),
@@ -50,7 +52,7 @@ const tokensSchema = v.pipe(
     isRecord,
     'a JSON object {"<name>": {"token": "…", "role": "viewer" | "operator"}}',
   ),
-  v.record(tokenName, group({ token: word, role: oneOf(operatorRoles) })),
+  v.record(tokenName, group({ token: tokenText, role: oneOf(operatorRoles) })),
 );
 
 const members = list(text(/^\S(?:.{0,254}\S)?$/u, "a group's name or id, an e-mail address, or *"), "a list of groups");
@@ -82,20 +84,29 @@ export function readOperatorAccess(secrets: OperatorSecrets, runtime: Runtime): 
 function readAdminToken(given: unknown, faults: ConfigFault[]): readonly OperatorToken[] {
   const token = typeof given === "string" ? given.trim() : given;
   if (isNothing(token)) return [];
-  const parsed = v.safeParse(word, token);
+  const parsed = v.safeParse(tokenText, token);
   if (parsed.success) return [{ name: adminName, token: parsed.output, role: "operator" }];
-  faults.push({ field: "ADMIN_TOKEN", allowed: parsed.issues[0].message, received: "***" });
+  faults.push({ field: "ADMIN_TOKEN", allowed: parsed.issues[0].message, received: describeCredential(token) });
   return [];
 }
+
+const root = ["ADMIN_TOKENS"];
 
 function readAdminTokens(given: unknown, faults: ConfigFault[]): readonly OperatorToken[] {
   if (isNothing(given)) return [];
   const parsed = v.safeParse(tokensSchema, parseJson(given));
   if (!parsed.success) {
-    faults.push(...masked(issueFaults(parsed.issues, ["ADMIN_TOKENS"])));
+    faults.push(...tokensFaults(parsed.issues));
     return [];
   }
   return Object.entries(parsed.output).map(([name, { token, role }]) => ({ name, token, role }));
+}
+
+/** Of a token that can't be used its length is told. */
+function tokensFaults(issues: v.InferIssue<typeof tokensSchema>[]): readonly ConfigFault[] {
+  const tokens = issues.filter(({ path }) => path?.at(-1)?.key === "token");
+  const shown = new Map(tokens.map((issue) => [issueFaults([issue], root)[0]?.field, describeCredential(issue.input)]));
+  return masked(issueFaults(issues, root)).map((one) => ({ ...one, received: shown.get(one.field) ?? one.received }));
 }
 
 function readAccess(given: unknown, runtime: Runtime, faults: ConfigFault[]): AccessSettings | null {

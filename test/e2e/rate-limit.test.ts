@@ -156,7 +156,7 @@ describe("with API_KEYS", () => {
   beforeAll(async () => {
     const keys = {
       alice: { key: "alice-secret-key" },
-      bob: { key: "bob-secret-key", tokens: ["jimeng-1", "jimeng-2"] },
+      bob: { key: "bobs-secret-key!", tokens: ["jimeng-1", "jimeng-2"] },
     };
     keyed = await startSystem({
       backends: [{ name: "only" }],
@@ -183,7 +183,7 @@ describe("with API_KEYS", () => {
 
   it("no key reaches a backend: its tokens do", async () => {
     const body = { prompt: "a cat", model: "jimeng-4.5" };
-    const viaBearer = await keyed.post("/v1/images/generations", body, { authorization: "Bearer bob-secret-key" });
+    const viaBearer = await keyed.post("/v1/images/generations", body, { authorization: "Bearer bobs-secret-key!" });
     expect(viaBearer.status).toBe(200);
     const viaHeader = await keyed.post("/v1/images/generations", body, {
       "x-api-key": "alice-secret-key",

@@ -22,14 +22,14 @@ describe("the secret API_KEYS", () => {
 
   test("is read as JSON text and as a value, with one token, several or none", () => {
     const value = {
-      alice: { key: "k1" },
-      bob: { key: "k2", tokens: "s1,s2" },
-      carol: { key: "k3", tokens: ["s1", "s2"] },
+      alice: { key: "k1-of-sixteen-or-more" },
+      bob: { key: "k2-of-sixteen-or-more", tokens: "s1,s2" },
+      carol: { key: "k3-of-sixteen-or-more", tokens: ["s1", "s2"] },
     };
     const expected = [
-      { name: "alice", key: "k1", tokens: null },
-      { name: "bob", key: "k2", tokens: "s1,s2" },
-      { name: "carol", key: "k3", tokens: "s1,s2" },
+      { name: "alice", key: "k1-of-sixteen-or-more", tokens: null },
+      { name: "bob", key: "k2-of-sixteen-or-more", tokens: "s1,s2" },
+      { name: "carol", key: "k3-of-sixteen-or-more", tokens: "s1,s2" },
     ];
     expect(readApiKeys(value)).toEqual({ ok: true, keys: expected });
     expect(readApiKeys(JSON.stringify(value))).toEqual({ ok: true, keys: expected });
@@ -37,14 +37,14 @@ describe("the secret API_KEYS", () => {
 
   test("tells every fault at once and shows no key", () => {
     const reading = readApiKeys({
-      "bad name": { key: "secret-1" },
+      "bad name": { key: "secret-1-that-is-long" },
       empty: { key: "" },
-      spaced: { key: "secret 2" },
-      listed: { key: "secret-4,secret-5" },
+      spaced: { key: "secret 2 that is long" },
+      listed: { key: "secret-4,secret-5-long" },
       none: {},
       list: ["secret-3"],
-      twice: { key: "secret-1" },
-      more: { key: "k", tokens: [], role: "admin" },
+      twice: { key: "secret-1-that-is-long" },
+      more: { key: "secret-6-that-is-long", tokens: [], role: "admin" },
     });
     expect(reading.ok).toBe(false);
     const faults = reading.ok ? [] : reading.faults;
@@ -60,6 +60,17 @@ describe("the secret API_KEYS", () => {
       "API_KEYS.twice.key",
     ]);
     expect(JSON.stringify(faults)).not.toContain("secret");
+  });
+
+  test("is told a key that could be guessed, or is endless, by its length alone", () => {
+    for (const key of ["secret", "fifteen-secrets", "secret".repeat(200)]) {
+      const reading = readApiKeys({ alice: { key } });
+      const allowed =
+        "16 to 1024 printable ASCII characters without spaces and commas; make one with `openssl rand -hex 32`";
+      const faults = [{ field: "API_KEYS.alice.key", allowed, received: `*** (${key.length} characters)` }];
+      expect(reading).toEqual({ ok: false, faults });
+    }
+    expect(readApiKeys({ alice: { key: "sixteen-secrets!" } }).ok).toBe(true);
   });
 
   test.each(["not json {secret", "[]", "7", '"secret"'])("%j is refused as a whole, unseen", (given) => {

@@ -13,15 +13,16 @@ describe("operators' secrets", () => {
   });
 
   test("ADMIN_TOKEN is an operator's, without what a shell has put around it", () => {
-    const { tokens } = readOperatorAccess({ ADMIN_TOKEN: "a-token\n" }, "cloudflare");
-    expect(tokens).toEqual([{ name: "admin", token: "a-token", role: "operator" }]);
+    const { tokens } = readOperatorAccess({ ADMIN_TOKEN: "an-operators-token\n" }, "cloudflare");
+    expect(tokens).toEqual([{ name: "admin", token: "an-operators-token", role: "operator" }]);
   });
 
   test("ADMIN_TOKENS are read from JSON text and from TOML's values", () => {
-    const given = { alice: { token: "one", role: "operator" }, grafana: { token: "two", role: "viewer" } };
+    const [one, two] = ["token-number-one-of-two", "token-number-two-of-two"];
+    const given = { alice: { token: one, role: "operator" }, grafana: { token: two, role: "viewer" } };
     const expected = [
-      { name: "alice", token: "one", role: "operator" },
-      { name: "grafana", token: "two", role: "viewer" },
+      { name: "alice", token: one, role: "operator" },
+      { name: "grafana", token: two, role: "viewer" },
     ];
     for (const ADMIN_TOKENS of [given, JSON.stringify(given)])
       expect(readOperatorAccess({ ADMIN_TOKENS }, "cloudflare").tokens).toEqual(expected);
@@ -41,11 +42,11 @@ describe("operators' secrets", () => {
     ["ADMIN_TOKEN", "two words of-secret"],
     ["ADMIN_TOKENS", "no JSON of-secret"],
     ["ADMIN_TOKENS", '["of-secret"]'],
-    ["ADMIN_TOKENS", { eve: { token: "of-secret", role: "root" } }],
-    ["ADMIN_TOKENS", { eve: { token: "of secret", role: "viewer" } }],
+    ["ADMIN_TOKENS", { eve: { token: "a-token-of-secret", role: "root" } }],
+    ["ADMIN_TOKENS", { eve: { token: "a token of-secret", role: "viewer" } }],
     ["ADMIN_TOKENS", { eve: { role: "viewer" } }],
-    ["ADMIN_TOKENS", { system: { token: "of-secret", role: "viewer" } }],
-    ["ADMIN_TOKENS", { eve: { token: "of-secret", role: "viewer", more: "of-secret" } }],
+    ["ADMIN_TOKENS", { system: { token: "a-token-of-secret", role: "viewer" } }],
+    ["ADMIN_TOKENS", { eve: { token: "a-token-of-secret", role: "viewer", more: "of-secret" } }],
     ["ACCESS", { ...access, groups: undefined }],
     ["ACCESS", { ...access, aud: [] }],
     ["ACCESS", { ...access, teamDomain: "http://team.example" }],
@@ -57,8 +58,27 @@ describe("operators' secrets", () => {
     expect(JSON.stringify(faults)).not.toContain("of-secret");
   });
 
+  test.each([
+    [{ ADMIN_TOKEN: "of-secret" }, "ADMIN_TOKEN", 9],
+    [{ ADMIN_TOKEN: "fifteen-secrets" }, "ADMIN_TOKEN", 15],
+    [{ ADMIN_TOKEN: "secret".repeat(200) }, "ADMIN_TOKEN", 1200],
+    [{ ADMIN_TOKENS: { eve: { token: "of-secret", role: "viewer" } } }, "ADMIN_TOKENS.eve.token", 9],
+    [{ ADMIN_TOKENS: { eve: { token: "", role: "viewer" } } }, "ADMIN_TOKENS.eve.token", 0],
+  ])(
+    "a token that could be guessed, or is endless, lets nobody in and is told by its length alone (%#)",
+    (secrets, field, length) => {
+      const { tokens, faults } = readOperatorAccess(secrets, "cloudflare");
+      expect(tokens).toEqual([]);
+      const allowed = "16 to 1024 printable ASCII characters without blanks; make one with `openssl rand -hex 32`";
+      expect(faults).toEqual([{ field, allowed, received: `*** (${length} characters)` }]);
+    },
+  );
+
   test("one that is broken leaves the others standing", () => {
-    const { tokens, faults } = readOperatorAccess({ ADMIN_TOKEN: "right", ADMIN_TOKENS: "{" }, "cloudflare");
+    const { tokens, faults } = readOperatorAccess(
+      { ADMIN_TOKEN: "a-token-that-is-right", ADMIN_TOKENS: "{" },
+      "cloudflare",
+    );
     expect([tokens.length, faults.length]).toEqual([1, 1]);
   });
 

@@ -60,7 +60,7 @@ describe("config:check", () => {
     expect(verdict.faults.map(({ field }) => field)).toEqual(["API_KEYS.team.key"]);
     expect(verdict.warnings.join()).toMatch(/ADMIN_TOKENS\.ops\.role.*operators' API/);
     expect(stdout).not.toContain("hunter2");
-    const right = await run({ env: { ...env, API_KEYS: '{"team":{"key":"hunter2"}}', ADMIN_TOKENS: "" } });
+    const right = await run({ env: { ...env, API_KEYS: '{"team":{"key":"hunter2-and-hunter3"}}', ADMIN_TOKENS: "" } });
     expect([right.code, right.stdout.includes("hunter2")]).toEqual([0, false]);
   });
 

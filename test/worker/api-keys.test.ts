@@ -9,7 +9,10 @@ function gateOf(given: unknown): ApiKeyGate {
 }
 
 describe("API keys", () => {
-  const gate = gateOf({ alice: { key: "alice-key" }, bob: { key: "bob-key", tokens: ["sid1", "sid2"] } });
+  const gate = gateOf({
+    alice: { key: "the-key-of-alice" },
+    bob: { key: "the-keys-of-bob!", tokens: ["sid1", "sid2"] },
+  });
   const judge = (headers: Record<string, string>) => gate.judge(new Headers(headers));
 
   test("are off without the secret, and refuse a broken one", () => {
@@ -18,7 +21,7 @@ describe("API keys", () => {
   });
 
   test("pass in X-API-Key, which is dropped", async () => {
-    expect(await judge({ "x-api-key": "alice-key", authorization: "Bearer jimeng" })).toEqual({
+    expect(await judge({ "x-api-key": "the-key-of-alice", authorization: "Bearer jimeng" })).toEqual({
       kind: "ok",
       name: "alice",
       replaceAuthorization: null,
@@ -27,7 +30,7 @@ describe("API keys", () => {
   });
 
   test("pass as Bearer where they stand for tokens, which replace them", async () => {
-    expect(await judge({ authorization: "bearer  bob-key" })).toMatchObject({
+    expect(await judge({ authorization: "bearer  the-keys-of-bob!" })).toMatchObject({
       kind: "ok",
       name: "bob",
       replaceAuthorization: "Bearer sid1,sid2",
@@ -36,13 +39,13 @@ describe("API keys", () => {
 
   test("leave a list of the client's own tokens alone, however it is written", async () => {
     for (const authorization of ["Bearer own-1,own-2", "Bearer own-1, own-2", "bearer  own-1 , own-2 "]) {
-      expect(await judge({ "x-api-key": "bob-key", authorization })).toMatchObject({
+      expect(await judge({ "x-api-key": "the-keys-of-bob!", authorization })).toMatchObject({
         kind: "ok",
         name: "bob",
         replaceAuthorization: null,
       });
     }
-    expect(await judge({ "x-api-key": "bob-key", authorization: "Bearer own-1, alice-key" })).toEqual({
+    expect(await judge({ "x-api-key": "the-keys-of-bob!", authorization: "Bearer own-1, the-key-of-alice" })).toEqual({
       kind: "invalid",
     });
   });
@@ -51,17 +54,17 @@ describe("API keys", () => {
     {},
     { "x-api-key": "wrong" },
     { authorization: "Bearer jimeng" },
-    { authorization: "Bearer alice-key" },
-    { authorization: "Bearer bob-key, own-1" },
+    { authorization: "Bearer the-key-of-alice" },
+    { authorization: "Bearer the-keys-of-bob!, own-1" },
     { "x-api-key": "" },
   ])("%j is invalid", async (headers) => {
     expect(await judge(headers as Record<string, string>)).toEqual({ kind: "invalid" });
   });
 
   test("a hundred requests at once, the first of the isolate, are all judged", async () => {
-    const fresh = gateOf({ alice: { key: "alice-key" } });
+    const fresh = gateOf({ alice: { key: "the-key-of-alice" } });
     const verdicts = await Promise.all(
-      Array.from({ length: 100 }, () => fresh.judge(new Headers({ "x-api-key": "alice-key" }))),
+      Array.from({ length: 100 }, () => fresh.judge(new Headers({ "x-api-key": "the-key-of-alice" }))),
     );
     expect(verdicts.every((verdict) => verdict.kind === "ok")).toBe(true);
   });
