@@ -32,6 +32,7 @@ import { lastingFacts, momentaryFacts } from "../shared/fleet/backend.ts";
 import { Fleet } from "../shared/fleet/fleet.ts";
 import type { Effects, ProbeFact } from "../shared/fleet/fleet.ts";
 import { metricsOf, observe } from "../shared/fleet/observation.ts";
+import type { Overlay } from "../shared/fleet/overlay.ts";
 import { noOverrides, settleOverrides } from "../shared/fleet/overrides.ts";
 import type { SettledOverrides, StandingOverrides } from "../shared/fleet/overrides.ts";
 import { rankServers } from "../shared/fleet/preference.ts";
@@ -207,6 +208,10 @@ export class BackendRegistry extends DurableObject<DurableEnv> implements Backen
 
   async overrides(): Promise<OverridesView> {
     return this.#operations.overrides();
+  }
+
+  async overlay(): Promise<Overlay> {
+    return this.#operations.overlay();
   }
 
   async changeOverrides(request: OverridesRequest, by: OperatorIdentity): Promise<OverridesReply> {

@@ -19,7 +19,7 @@ import type {
 } from "../shared/contract.ts";
 import type { Effects, Fleet, ProbeFact } from "../shared/fleet/fleet.ts";
 import { backendView } from "../shared/fleet/observation.ts";
-import { patchableFields, withAdded, without, withPatch, withState } from "../shared/fleet/overlay.ts";
+import { emptyOverlay, patchableFields, withAdded, without, withPatch, withState } from "../shared/fleet/overlay.ts";
 import type { EndedChange, Overlay } from "../shared/fleet/overlay.ts";
 import { withOverrides, withoutOverride } from "../shared/fleet/overrides.ts";
 import type { EndedOverride, StandingOverrides } from "../shared/fleet/overrides.ts";
@@ -150,6 +150,10 @@ export class RegistryOperations {
     const { version, values, beneath } = this.#overrides;
     const configured = Object.keys(values).map((path) => [path, beneath[path] ?? null] as const);
     return { version, values, configured: Object.fromEntries(configured) };
+  }
+
+  overlay(): Overlay {
+    return this.#host.fleet?.overlay ?? emptyOverlay;
   }
 
   changeOverrides(request: OverridesRequest, by: OperatorIdentity, nowMs: number): OverridesReply {

@@ -4,6 +4,7 @@
  * Times that end in `Ms` are milliseconds, as epoch times by the clock of whoever made the value.
  */
 import type { BackendConfig, Config, ConfigFault, Dialect, Limit, PolicyName } from "./config/config.ts";
+import type { Overlay } from "./fleet/overlay.ts";
 import type { FleetMetrics } from "./metrics/fleet-metrics.ts";
 import type { Outcome, OutcomeKind } from "./outcome.ts";
 import type { Reach, RouteClass } from "./route.ts";
@@ -440,6 +441,8 @@ export interface RegistryOperationsApi {
   changeBackend(change: BackendChange, by: OperatorIdentity): Promise<BackendReply>;
   probeBackend(name: string, by: OperatorIdentity): Promise<ProbeReply>;
   overrides(): Promise<OverridesView>;
+  /** What was changed of the servers. */
+  overlay(): Promise<Overlay>;
   changeOverrides(request: OverridesRequest, by: OperatorIdentity): Promise<OverridesReply>;
   /** null purges everything. The reply has the generations now. */
   purgeCache(paths: readonly string[] | null, by: OperatorIdentity): Promise<Readonly<Record<string, number>>>;

@@ -174,7 +174,11 @@ export const answerSchemas = {
     events: arrayOf(exactly({ kind: string, atMs: time, subject: string, actor: string, detail: mapOf(anything) })),
   }),
   Config: exactly({
-    values: { ...mapOf(anything), description: "As in force, secrets as ***." },
+    values: {
+      ...mapOf(anything),
+      description:
+        "As in force, secrets as ***. BACKENDS with operators' changes, each with its operatorState and, in overridden, the configured values beneath.",
+    },
     origins: mapOf({ type: "string", enum: ["default", "CONFIG", "variable", "override"] }),
     overrides,
     warnings: strings,

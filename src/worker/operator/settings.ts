@@ -2,6 +2,7 @@
 import { maskConfig, configOrigins } from "../../shared/config/mask.ts";
 import { applyOverrides } from "../../shared/config/read.ts";
 import type { OverridesRequest } from "../../shared/contract.ts";
+import { backendOrigins, backendsInForce } from "../../shared/fleet/in-force.ts";
 import { withoutBase } from "../../shared/jimeng/path.ts";
 import { sourceOf } from "../env.ts";
 import { askRegistry, refusal, showSoon } from "./asking.ts";
@@ -45,7 +46,9 @@ export const settingRoutes: readonly OperatorRoute[] = [
     answer: "Config",
     failures: ["registry_unavailable"],
     async run({ exchange }) {
-      const overrides = await askRegistry(exchange, (registry) => registry.overrides());
+      const [overrides, overlay] = await askRegistry(exchange, (registry) =>
+        Promise.all([registry.overrides(), registry.overlay()]),
+      );
       const source = sourceOf(exchange.edge.env);
       const reading = applyOverrides(source, overrides.values);
       if (!reading.ok)
@@ -54,8 +57,10 @@ export const settingRoutes: readonly OperatorRoute[] = [
           message: "This deployment's configuration and the registry's overrides don't fit together.",
           details: reading.faults,
         });
-      const origins = configOrigins(source, overrides.values);
-      return told({ values: maskConfig(reading.config), origins, overrides, warnings: reading.warnings });
+      const backends = backendsInForce(reading.config.BACKENDS, overlay);
+      const origins = { ...configOrigins(source, overrides.values), ...backendOrigins(backends, overlay) };
+      const values = { ...maskConfig(reading.config), BACKENDS: backends };
+      return told({ values, origins, overrides, warnings: reading.warnings });
     },
   }),
   define({

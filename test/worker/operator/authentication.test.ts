@@ -209,7 +209,9 @@ describe("who is let in", () => {
   test("ADMIN_TOKEN, also with the line's end that a shell has put behind it", async () => {
     const at = environment({ ADMIN_TOKENS: undefined, ADMIN_TOKEN: "one-token-for-everybody\n" });
     expect((await ask(at, "/api/backends", { token: "one-token-for-everybody" })).status).toBe(200);
-    expect((await ask(at, "/api/backends/a/drain", { method: "POST", token: "one-token-for-everybody" })).status).toBe(200);
+    expect((await ask(at, "/api/backends/a/drain", { method: "POST", token: "one-token-for-everybody" })).status).toBe(
+      200,
+    );
   });
 
   test("a viewer's token, to read", async () => {
