@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
@@ -17,8 +17,11 @@ export interface Bundle {
 /** Folder of everything that a start leaves behind; not part of the repository. */
 export const stateFolder = ".jimeng-edge";
 
-/** Bundles of older sources that are kept, for whoever still starts from them. */
+/** Bundles of older sources that are kept, the last used, for whoever still starts from them. */
 const keptBundles = 4;
+const draftPrefix = "draft-";
+/** A bundle takes seconds, on a busy machine a minute: whoever began an older draft was killed over it. */
+const draftMs = 3_600_000;
 
 export async function readBundle(folder: string): Promise<Bundle> {
   const script = await readFile(join(folder, "index.js"), "utf8");
@@ -29,9 +32,12 @@ export async function readBundle(folder: string): Promise<Bundle> {
 export async function prepareBundle(root: string): Promise<string> {
   const bundles = join(root, stateFolder, "bundles");
   const folder = join(bundles, await sourceDigest(root));
-  if (existsSync(folder)) return folder;
-  await dropOld(bundles);
-  const draft = join(bundles, `draft-${randomUUID()}`);
+  if (existsSync(folder)) {
+    await used(folder);
+    return folder;
+  }
+  await dropOld(bundles, Date.now());
+  const draft = join(bundles, draftPrefix + randomUUID());
   await mkdir(draft, { recursive: true });
   const [options] = await Promise.all([readOptions(root), makeScript(root, draft)]);
   await writeFile(join(draft, "worker.json"), options);
@@ -74,10 +80,25 @@ async function sourceDigest(root: string): Promise<string> {
   return digest.digest("hex").slice(0, 16);
 }
 
-async function dropOld(bundles: string): Promise<void> {
+/** A folder's time is that of its last use. Another start may just be dropping it, and then makes it anew. */
+async function used(folder: string): Promise<void> {
+  const now = new Date();
+  await utimes(folder, now, now).catch(() => undefined);
+}
+
+/** Leaves the last used bundles, and the drafts that may still be written. */
+export async function dropOld(bundles: string, nowMs: number): Promise<void> {
   const names = await readdir(bundles).catch(() => []);
-  const whole = names.filter((name) => !name.startsWith("draft-"));
-  for (const name of whole.slice(0, Math.max(0, whole.length - keptBundles))) {
+  const aged = await Promise.all(
+    names.map(async (name) => ({ name, ageMs: nowMs - (await usedMs(join(bundles, name))) })),
+  );
+  const drafts = aged.filter(({ name }) => name.startsWith(draftPrefix));
+  const whole = aged.filter(({ name }) => !name.startsWith(draftPrefix)).sort((one, other) => one.ageMs - other.ageMs);
+  for (const { name } of [...whole.slice(keptBundles), ...drafts.filter(({ ageMs }) => ageMs > draftMs)])
     await rm(join(bundles, name), { recursive: true, force: true });
-  }
+}
+
+/** What another start has just dropped is as old as can be. */
+async function usedMs(folder: string): Promise<number> {
+  return (await stat(folder).catch(() => null))?.mtimeMs ?? 0;
 }
