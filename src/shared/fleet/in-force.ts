@@ -3,7 +3,7 @@ import type { BackendConfig } from "../config/config.ts";
 import { maskBackend } from "../config/mask.ts";
 import type { Origin } from "../config/mask.ts";
 import type { OperatorState } from "../contract.ts";
-import { layOver } from "./overlay.ts";
+import { layOver, overriddenFields } from "./overlay.ts";
 import type { Overlay } from "./overlay.ts";
 
 export interface BackendInForce extends BackendConfig {
@@ -18,10 +18,8 @@ export function backendsInForce(configured: readonly BackendConfig[], overlay: O
   return laid.backends.map((backend) => {
     const { name } = backend;
     const operatorState = laid.overlay.states[name] ?? "active";
-    const patches = Object.entries(laid.overlay.patches[name] ?? {});
-    const fields = patches.map(([field, { value, over }]) => [field, { value, configured: over }] as const);
     const state = { operatorState: { value: operatorState, configured: "active" } };
-    const overridden = { ...Object.fromEntries(fields), ...(operatorState === "active" ? {} : state) };
+    const overridden = { ...overriddenFields(laid.overlay, name), ...(operatorState === "active" ? {} : state) };
     return { ...maskBackend(backend), operatorState, overridden };
   });
 }

@@ -7,6 +7,7 @@ import type { FleetMetrics } from "../metrics/fleet-metrics.ts";
 import { picksFromTable } from "../route.ts";
 import type { LiveBackend } from "./backend.ts";
 import type { Fleet } from "./fleet.ts";
+import { overriddenFields } from "./overlay.ts";
 import { Tally } from "./records.ts";
 import { tableBackend } from "./table.ts";
 
@@ -68,7 +69,6 @@ function leasesOf(fleet: Fleet, backend: LiveBackend): BackendView["leases"] {
 
 export function backendView(fleet: Fleet, backend: LiveBackend): BackendView {
   const { config, learned } = backend;
-  const patches = Object.entries(fleet.overlay.patches[backend.name] ?? {});
   return {
     name: backend.name,
     url: maskBackend(config).url,
@@ -83,7 +83,7 @@ export function backendView(fleet: Fleet, backend: LiveBackend): BackendView {
     models: backend.models,
     headerNames: Object.keys(config.headers),
     origin: fleet.overlay.added.some((added) => added.name === backend.name) ? "added" : "configured",
-    overridden: Object.fromEntries(patches.map(([field, { value, over }]) => [field, { value, configured: over }])),
+    overridden: overriddenFields(fleet.overlay, backend.name),
     operatorState: backend.operatorState,
     state: backend.state,
     healthy: fleet.isHealthy(backend),

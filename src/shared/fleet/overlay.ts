@@ -84,6 +84,15 @@ function patched(backend: BackendConfig, fields: Partial<Record<PatchableField, 
   return { ...backend, ...values };
 }
 
+/** A backend's changed fields, with the value beneath. */
+export function overriddenFields(
+  overlay: Overlay,
+  name: string,
+): Readonly<Record<string, { readonly value: unknown; readonly configured: unknown }>> {
+  const patches = Object.entries(overlay.patches[name] ?? {});
+  return Object.fromEntries(patches.map(([field, { value, over }]) => [field, { value, configured: over }]));
+}
+
 /** The overlay with these fields of a backend changed. `configured` is the backend as it stands without patches. */
 export function withPatch(
   overlay: Overlay,
