@@ -2,7 +2,7 @@
  * The least that a generation can be: the three calls of (e), a limiter that writes behind, the JSON read on the way in for
  * its model and on the way out for an error under a 200, and what every request must do.
  */
-import { log, toClient, toOrigin, watched } from "./least.js";
+import { responded, toOrigin, watched, worker } from "./least.js";
 
 export { Limiter } from "./least.js";
 export { Registry } from "./objects.js";
@@ -28,17 +28,7 @@ async function answer(request, env, ctx) {
   const failed = decoder.decode(bytes).includes('"code"');
   const ok = heard.ok && !failed;
   ctx.waitUntil(env.REGISTRY.getByName("main").report({ origin, ok, latencyMs: Date.now() - sentMs }));
-  const response = new Response(bytes, { status: heard.status, headers: heard.headers });
-  const id = crypto.randomUUID();
-  toClient(response.headers, id);
-  log(request, url.pathname, id, startedMs, response.status);
-  return response;
+  return responded(request, url.pathname, startedMs, heard, bytes);
 }
 
-export default {
-  fetch(request, env, ctx) {
-    const answered = answer(request, env, ctx);
-    ctx.waitUntil(answered);
-    return answered;
-  },
-};
+export default worker(answer);

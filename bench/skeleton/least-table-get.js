@@ -1,5 +1,5 @@
 /** The least that a table GET can be: one call to a limiter that writes behind, and what every request must do. */
-import { log, toClient, toOrigin, watched } from "./least.js";
+import { responded, toOrigin, watched, worker } from "./least.js";
 
 export { Limiter } from "./least.js";
 export { Registry } from "./objects.js";
@@ -14,17 +14,7 @@ async function answer(request, env) {
   const init = { method: request.method, headers: toOrigin(request.headers), redirect: "manual", signal };
   const heard = await fetch(env.ORIGINS.split(" ")[0] + url.pathname + url.search, init);
   release();
-  const response = new Response(heard.body, { status: heard.status, headers: heard.headers });
-  const id = crypto.randomUUID();
-  toClient(response.headers, id);
-  log(request, url.pathname, id, startedMs, response.status);
-  return response;
+  return responded(request, url.pathname, startedMs, heard, heard.body);
 }
 
-export default {
-  fetch(request, env, ctx) {
-    const answered = answer(request, env);
-    ctx.waitUntil(answered);
-    return answered;
-  },
-};
+export default worker(answer);

@@ -39,7 +39,7 @@ export function toOrigin(client) {
   return headers;
 }
 
-export function toClient(headers, id) {
+function toClient(headers, id) {
   for (const name of notPassed) headers.delete(name);
   headers.append("via", "1.1 edge");
   headers.set("x-request-id", id);
@@ -64,7 +64,27 @@ export function watched(request, ms) {
   return { signal: controller.signal, release };
 }
 
-export function log(request, path, id, startedMs, status) {
+/** The answer as it goes to the client, and its line in the log. */
+export function responded(request, path, startedMs, heard, body) {
+  const response = new Response(body, { status: heard.status, headers: heard.headers });
+  const id = crypto.randomUUID();
+  toClient(response.headers, id);
+  log(request, path, id, startedMs, response.status);
+  return response;
+}
+
+/** A Worker of this answer, which comes to its end though its client leaves. */
+export function worker(answer) {
+  return {
+    fetch(request, env, ctx) {
+      const answered = answer(request, env, ctx);
+      ctx.waitUntil(answered);
+      return answered;
+    },
+  };
+}
+
+function log(request, path, id, startedMs, status) {
   console.log(
     JSON.stringify({
       id,
