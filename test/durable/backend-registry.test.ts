@@ -19,7 +19,7 @@ import type {
 import { registryName } from "../../src/shared/contract.ts";
 import type { Outcome } from "../../src/shared/outcome.ts";
 import { success } from "../../src/shared/outcome.ts";
-import { noCounters } from "../../src/shared/fleet/counters.ts";
+import { asking, nothingSeen } from "../shared/fleet/asked.ts";
 
 const { BACKEND_REGISTRY } = env as unknown as { BACKEND_REGISTRY: DurableObjectNamespace<BackendRegistry> };
 
@@ -55,18 +55,6 @@ function registry() {
   return BACKEND_REGISTRY.get(BACKEND_REGISTRY.idFromName(registryName));
 }
 
-function asking(given: Partial<PickRequest> = {}): PickRequest {
-  return {
-    routeId: "POST /v1/images/generations",
-    routeClass: "generate",
-    model: null,
-    affinityKey: null,
-    taskId: null,
-    edgeRegion: "local",
-    ...given,
-  };
-}
-
 type Picked = Extract<PickReply, { kind: "picked" }>;
 
 async function picked(given: Partial<PickRequest> = {}): Promise<Picked> {
@@ -82,15 +70,7 @@ function ended(backend: string, outcome: Outcome = success, latencyMs = 1000): A
 const reset502: Outcome = { kind: "backend_fault", executed: "unknown", seenByProbe: true, reason: "unclear" };
 
 function asked(given: Partial<Report> = {}): Report {
-  return {
-    isolate: "i",
-    edgeRegion: "local",
-    lines: [],
-    inFlight: {},
-    counters: noCounters,
-    tableVersion: -1,
-    ...given,
-  };
+  return { ...nothingSeen, ...given };
 }
 
 async function table(): Promise<RoutingTable> {

@@ -5,11 +5,11 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { BackendRegistry } from "../../src/durable/backend-registry.ts";
 import { connectionsAtOnce } from "../../src/durable/connections.ts";
 import type { DurableEnv } from "../../src/durable/settings.ts";
-import type { AttemptReport, PickReply, PickRequest, Report, RoutingTable } from "../../src/shared/contract.ts";
+import type { AttemptReport, PickReply, RoutingTable } from "../../src/shared/contract.ts";
 import { registryName } from "../../src/shared/contract.ts";
-import { noCounters } from "../../src/shared/fleet/counters.ts";
 import type { Outcome } from "../../src/shared/outcome.ts";
 import { success } from "../../src/shared/outcome.ts";
+import { asking, nothingSeen } from "../shared/fleet/asked.ts";
 
 const { BACKEND_REGISTRY } = env as unknown as { BACKEND_REGISTRY: DurableObjectNamespace<BackendRegistry> };
 
@@ -47,28 +47,12 @@ async function living(story: (begin: Life, storage: DurableObjectStorage) => Pro
 
 const server = (name: string, more: Record<string, unknown> = {}) => ({ name, url: `http://${name}.test`, ...more });
 
-const generation: PickRequest = {
-  routeId: "POST /v1/images/generations",
-  routeClass: "generate",
-  model: null,
-  affinityKey: null,
-  taskId: null,
-  edgeRegion: "local",
-};
+const generation = asking();
 
 function ended(backend: string, outcome: Outcome = success): AttemptReport {
   const rest = { edgeRegion: "local", latencyMs: 1000, responseBytes: 0, learned: null };
   return { backend, routeClass: "generate", outcome, ...rest };
 }
-
-const nothingSeen: Report = {
-  isolate: "i",
-  edgeRegion: "local",
-  lines: [],
-  inFlight: {},
-  counters: noCounters,
-  tableVersion: -1,
-};
 
 async function tableOf(registry: BackendRegistry): Promise<RoutingTable> {
   const reply = await registry.report(nothingSeen);

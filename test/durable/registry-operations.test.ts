@@ -15,8 +15,8 @@ import type {
   RegistryOperationsApi,
   RoutingTable,
 } from "../../src/shared/contract.ts";
-import { noCounters } from "../../src/shared/fleet/counters.ts";
 import { maxPurgedPaths } from "../../src/shared/fleet/fleet.ts";
+import { asking, nothingSeen } from "../shared/fleet/asked.ts";
 
 const bindings = env as unknown as Record<"BACKEND_REGISTRY" | "OPERATIONS_LEDGER", DurableObjectNamespace> & {
   readonly CACHE: KVNamespace;
@@ -72,15 +72,7 @@ async function told(kind: string, count = 1): Promise<readonly LedgerEvent[]> {
 }
 
 async function table(): Promise<RoutingTable> {
-  const question = {
-    isolate: "i",
-    edgeRegion: "local",
-    lines: [],
-    inFlight: {},
-    counters: noCounters,
-    tableVersion: -1,
-  };
-  const reply = await registry().report(question);
+  const reply = await registry().report(nothingSeen);
   if (reply.kind !== "ok" || reply.table === null) throw new Error("no table");
   return reply.table;
 }
@@ -101,14 +93,7 @@ async function overridden(values: Readonly<Record<string, unknown>>): Promise<Ov
 }
 
 async function lease(): Promise<PickReply> {
-  return registry().pick({
-    routeId: "POST /v1/images/generations",
-    routeClass: "generate",
-    model: null,
-    affinityKey: null,
-    taskId: null,
-    edgeRegion: "local",
-  });
+  return registry().pick(asking());
 }
 
 /** What the configuration would look like to a registry that was written under another. */

@@ -2,14 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { readConfig } from "../../../src/shared/config/read.ts";
 import type { Config } from "../../../src/shared/config/config.ts";
-import type {
-  AttemptReport,
-  EdgeCounters,
-  PickReply,
-  PickRequest,
-  Report,
-  ReportLine,
-} from "../../../src/shared/contract.ts";
+import type { AttemptReport, EdgeCounters, PickReply, Report, ReportLine } from "../../../src/shared/contract.ts";
 import { noCounters } from "../../../src/shared/fleet/counters.ts";
 import { emptyMemory, Fleet } from "../../../src/shared/fleet/fleet.ts";
 import type { FleetMemory } from "../../../src/shared/fleet/fleet.ts";
@@ -22,6 +15,7 @@ import type { Outcome } from "../../../src/shared/outcome.ts";
 import { success } from "../../../src/shared/outcome.ts";
 import { seededRng } from "../../../src/shared/rng.ts";
 import type { RouteClass } from "../../../src/shared/route.ts";
+import { asking } from "./asked.ts";
 
 const start = 1_000_000_000;
 
@@ -42,18 +36,6 @@ function fleetOf(config = configOf(three), memory: FleetMemory = emptyMemory): F
 }
 
 const now = (nowMs: number) => ({ nowMs, rng: seededRng(7) });
-
-function asking(given: Partial<PickRequest> = {}): PickRequest {
-  return {
-    routeId: "POST /v1/images/generations",
-    routeClass: "generate",
-    model: null,
-    affinityKey: null,
-    taskId: null,
-    edgeRegion: "local",
-    ...given,
-  };
-}
 
 function names(reply: PickReply): string[] {
   return reply.kind === "picked" ? reply.candidates.map(({ name }) => name) : [];

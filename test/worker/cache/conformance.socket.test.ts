@@ -3,7 +3,7 @@
  * isolate's own memory as the store. The clock is the test's; nothing waits.
  */
 import type { ExpectStatic } from "vitest";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Case, ExpectedFields, OriginSays, Step } from "./cases/case.ts";
 import { startMs } from "./cases/case.ts";
 import { freshness } from "./cases/freshness.ts";
@@ -11,27 +11,10 @@ import { requests } from "./cases/requests.ts";
 import { selecting } from "./cases/selecting.ts";
 import { storing } from "./cases/storing.ts";
 import { validation } from "./cases/validation.ts";
-import type { FixtureHost } from "./fixture-host.ts";
-import { startFixture } from "./fixture-host.ts";
+import { CacheSystem } from "./cache-system.ts";
 import type { Received } from "./raw-client.ts";
-import { RawClient } from "./raw-client.ts";
-import { ScriptedOrigin } from "./scripted-origin.ts";
 
-let origin: ScriptedOrigin;
-let edge: FixtureHost;
-let client: RawClient;
-
-beforeAll(async () => {
-  origin = await ScriptedOrigin.start();
-  edge = await startFixture(origin.url);
-  client = new RawClient(edge.url, 16);
-});
-
-afterAll(async () => {
-  client?.close();
-  await edge?.stop();
-  await origin?.stop();
-});
+const system = new CacheSystem(16);
 
 const all: readonly Case[] = [...storing, ...freshness, ...requests, ...validation, ...selecting];
 
@@ -58,11 +41,11 @@ async function runStep(expect: ExpectStatic, prefix: string, step: Step, label: 
   const answers: readonly OriginSays[] = step.origin === undefined ? [] : [step.origin].flat();
   const deadline = Date.now() + 5000;
   for (;;) {
-    origin.expect(prefix, nowMs, ...answers);
-    const before = origin.asked(prefix).length;
+    system.origin.expect(prefix, nowMs, ...answers);
+    const before = system.origin.asked(prefix).length;
     const received = await ask(prefix + (step.path ?? "/x"), step, nowMs, store);
     try {
-      check(expect, step, received, origin.asked(prefix).slice(before), label);
+      check(expect, step, received, system.origin.asked(prefix).slice(before), label);
       return;
     } catch (error) {
       if (step.eventually !== true || Date.now() > deadline) throw error;
@@ -74,7 +57,7 @@ function check(
   expect: ExpectStatic,
   step: Step,
   received: Received,
-  asked: ReturnType<ScriptedOrigin["asked"]>,
+  asked: ReturnType<typeof system.origin.asked>,
   label: string,
 ): void {
   const got = { label, status: received.status, source: received.headers["x-test-source"], body: received.body };
@@ -109,5 +92,5 @@ function ask(target: string, step: Step, nowMs: number, store: string): Promise<
   for (const [name, value] of Object.entries(told)) if (value !== undefined) headers[`x-test-${name}`] = value;
   Object.assign(headers, step.headers);
   const body = step.body === undefined ? {} : { body: step.body };
-  return client.ask(target, { method: step.method ?? "GET", headers, ...body });
+  return system.client.ask(target, { method: step.method ?? "GET", headers, ...body });
 }

@@ -1,62 +1,45 @@
 /** What a client may write as a target, to the byte: no spelling reaches another target's answer. */
 import { connect } from "node:net";
 import { gzipSync } from "node:zlib";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { FixtureHost } from "./fixture-host.ts";
-import { startFixture } from "./fixture-host.ts";
-import { RawClient } from "./raw-client.ts";
-import { ScriptedOrigin } from "./scripted-origin.ts";
+import { expect, test } from "vitest";
+import { CacheSystem } from "./cache-system.ts";
 
-let origin: ScriptedOrigin;
-let edge: FixtureHost;
-let client: RawClient;
-
-beforeAll(async () => {
-  origin = await ScriptedOrigin.start();
-  edge = await startFixture(origin.url);
-  client = new RawClient(edge.url, 4);
-});
-
-afterAll(async () => {
-  client?.close();
-  await edge?.stop();
-  await origin?.stop();
-});
+const system = new CacheSystem(4);
 
 /** The whole answer to a request line, as it came. */
 function raw(target: string): Promise<string> {
   return new Promise((resolve, reject) => {
-    const socket = connect(Number(edge.url.port), edge.url.hostname);
+    const socket = connect(Number(system.edge.url.port), system.edge.url.hostname);
     let text = "";
     socket.setEncoding("utf8");
     socket.on("data", (part: string) => (text += part));
     socket.on("end", () => resolve(text));
     socket.on("error", reject);
-    socket.write(`GET ${target} HTTP/1.1\r\nHost: edge.example\r\nConnection: close\r\n\r\n`);
+    socket.write(`GET ${target} HTTP/1.1\r\nHost: system.edge.example\r\nConnection: close\r\n\r\n`);
   });
 }
 
 const minute = { "cache-control": "max-age=60" };
 
 test("an absolute target is asked for by its path alone: neither its userinfo nor its host reaches an origin or its answer", async () => {
-  origin.expect("/absolute", Date.now(), { headers: minute, body: "one" });
+  system.origin.expect("/absolute", Date.now(), { headers: minute, body: "one" });
   expect(await raw("http://user:secret@other.example/absolute/x")).toMatch(/one$/);
-  const asked = origin.asked("/absolute");
+  const asked = system.origin.asked("/absolute");
   expect(asked.map(({ target }) => target)).toEqual(["/absolute/x"]);
   for (const part of ["secret", "user", "other.example"]) expect(JSON.stringify(asked)).not.toContain(part);
 });
 
 test("the same resource in absolute and in origin form is one", async () => {
-  origin.expect("/form", Date.now(), { headers: minute, body: "one" });
+  system.origin.expect("/form", Date.now(), { headers: minute, body: "one" });
   await raw("/form/x");
   expect(await raw("http://edge.example/form/x")).toMatch(/cache-status: jimeng-edge; hit/i);
 });
 
 test("a fragment is no part of a target", async () => {
-  origin.expect("/fragment", Date.now(), { headers: minute, body: "one" });
+  system.origin.expect("/fragment", Date.now(), { headers: minute, body: "one" });
   await raw("/fragment/x#a");
   expect(await raw("/fragment/x#b")).toMatch(/cache-status: jimeng-edge; hit/i);
-  expect(origin.asked("/fragment").map(({ target }) => target)).toEqual(["/fragment/x"]);
+  expect(system.origin.asked("/fragment").map(({ target }) => target)).toEqual(["/fragment/x"]);
 });
 
 test("what is behind a question mark is a part of it, a second question mark too", async () => {
@@ -67,14 +50,14 @@ test("what is behind a question mark is a part of it, a second question mark too
     ["?a=1;b=2", "4"],
     ["?a=1&b=2", "5"],
   ] as const) {
-    origin.expect("/query", Date.now(), { headers: minute, body });
+    system.origin.expect("/query", Date.now(), { headers: minute, body });
     expect(await raw(`/query/x${query}`)).toMatch(new RegExp(`${body}$`));
   }
 });
 
 test("a path that leaves its folder is the path it leads to", async () => {
-  origin.expect("/inside", Date.now(), { headers: minute, body: "inside" });
-  origin.expect("/outside", Date.now(), { headers: minute, body: "outside" });
+  system.origin.expect("/inside", Date.now(), { headers: minute, body: "inside" });
+  system.origin.expect("/outside", Date.now(), { headers: minute, body: "outside" });
   await raw("/inside/x");
   expect(await raw("/inside/%2e%2e/outside/x")).toMatch(/outside$/);
   expect(await raw("/inside/x")).toMatch(/inside$/);
@@ -84,18 +67,18 @@ test("a compressed answer is stored as what it means, under a weak tag, and conf
   const startMs = Date.now();
   const told = (seconds: number) => ({ "x-test-store": "memory", "x-test-now": String(startMs + seconds * 1000) });
   const headers = { ...minute, etag: '"v1"', "content-encoding": "gzip", vary: "accept-encoding" };
-  origin.expect("/gzip", startMs, { headers, body: gzipSync("plain text") });
+  system.origin.expect("/gzip", startMs, { headers, body: gzipSync("plain text") });
   for (const seconds of [0, 1]) {
-    const answer = await client.ask("/gzip/x", { headers: told(seconds) });
+    const answer = await system.client.ask("/gzip/x", { headers: told(seconds) });
     expect(answer.body).toBe("plain text");
     expect(answer.headers).toMatchObject({ etag: 'W/"v1"' });
     expect(answer.headers["content-encoding"]).toBeUndefined();
   }
-  expect(origin.asked("/gzip").length).toBe(1);
-  origin.expect("/gzip", startMs, { status: 304, headers: { ...minute, etag: '"v1"' } });
-  const confirmed = await client.ask("/gzip/x", { headers: told(70) });
+  expect(system.origin.asked("/gzip").length).toBe(1);
+  system.origin.expect("/gzip", startMs, { status: 304, headers: { ...minute, etag: '"v1"' } });
+  const confirmed = await system.client.ask("/gzip/x", { headers: told(70) });
   expect(confirmed).toMatchObject({ status: 200, body: "plain text" });
-  expect(origin.asked("/gzip").at(-1)?.headers["if-none-match"]).toBe('"v1"');
+  expect(system.origin.asked("/gzip").at(-1)?.headers["if-none-match"]).toBe('"v1"');
   // The client's tag is still the weak one: what it has is not, byte for byte, what the origin means.
   expect(confirmed.headers).toMatchObject({ etag: 'W/"v1"' });
 });

@@ -1,30 +1,13 @@
 /** Many at once, clients that vanish and origins that die: over real sockets, in one isolate. */
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { FixtureHost } from "./fixture-host.ts";
-import { startFixture } from "./fixture-host.ts";
+import { expect, test } from "vitest";
+import { CacheSystem } from "./cache-system.ts";
 import type { Received } from "./raw-client.ts";
-import { RawClient } from "./raw-client.ts";
-import { ScriptedOrigin } from "./scripted-origin.ts";
 
-let origin: ScriptedOrigin;
-let edge: FixtureHost;
-let client: RawClient;
-
-beforeAll(async () => {
-  origin = await ScriptedOrigin.start();
-  edge = await startFixture(origin.url);
-  client = new RawClient(edge.url, 600);
-});
-
-afterAll(async () => {
-  client?.close();
-  await edge?.stop();
-  await origin?.stop();
-});
+const system = new CacheSystem(600);
 
 /** Settles when the origin has been asked so often. */
 async function askedFor(prefix: string, times: number): Promise<void> {
-  while (origin.asked(prefix).length < times) await origin.nextRequest();
+  while (system.origin.asked(prefix).length < times) await system.origin.nextRequest();
 }
 
 function sources(answers: readonly Received[]): Record<string, number> {
@@ -42,46 +25,48 @@ for (const store of ["memory", "api"]) {
   test(`500 concurrent cold GETs of a route with a lifetime are one request at the origin (store: ${store})`, async () => {
     const prefix = `/crowd-${store}`;
     const opened = Promise.withResolvers<void>();
-    origin.expect(prefix, Date.now(), { body: "one", after: opened.promise });
+    system.origin.expect(prefix, Date.now(), { body: "one", after: opened.promise });
     const headers = { "x-test-rule": "60", "x-test-store": store };
-    const waiting = Array.from({ length: 500 }, () => client.ask(`${prefix}/x`, { headers }));
+    const waiting = Array.from({ length: 500 }, () => system.client.ask(`${prefix}/x`, { headers }));
     await askedFor(prefix, 1);
     // Those who are late find it stored: a hit instead of a wait.
     opened.resolve();
     const answers = await Promise.all(waiting);
     expect(new Set(answers.map(({ status, body }) => `${status} ${body}`))).toEqual(new Set(["200 one"]));
-    expect(origin.asked(prefix).length).toBe(1);
+    expect(system.origin.asked(prefix).length).toBe(1);
     expect(sources(answers).miss).toBe(1);
   });
 }
 
 test("concurrent GETs of a route that obeys its origin are one request, if the answer may be shared", async () => {
   const opened = Promise.withResolvers<void>();
-  origin.expect("/declared", Date.now(), {
+  system.origin.expect("/declared", Date.now(), {
     headers: { "cache-control": "max-age=60" },
     body: "one",
     after: opened.promise,
   });
   const headers = { "x-test-store": "memory" };
-  const waiting = Array.from({ length: 50 }, () => client.ask("/declared/x", { headers }));
+  const waiting = Array.from({ length: 50 }, () => system.client.ask("/declared/x", { headers }));
   await askedFor("/declared", 1);
   opened.resolve();
   expect(new Set((await Promise.all(waiting)).map(({ body }) => body))).toEqual(new Set(["one"]));
-  expect(origin.asked("/declared").length).toBe(1);
+  expect(system.origin.asked("/declared").length).toBe(1);
 });
 
 test("concurrent GETs of what may not be shared each get an answer of their own", async () => {
   const opened = Promise.withResolvers<void>();
-  origin.expect("/private", Date.now(), {
+  system.origin.expect("/private", Date.now(), {
     headers: { "cache-control": "private" },
     body: "own",
     after: opened.promise,
   });
-  const waiting = Array.from({ length: 20 }, () => client.ask("/private/x", { headers: { "x-test-store": "memory" } }));
+  const waiting = Array.from({ length: 20 }, () =>
+    system.client.ask("/private/x", { headers: { "x-test-store": "memory" } }),
+  );
   await askedFor("/private", 1);
   opened.resolve();
   expect((await Promise.all(waiting)).map(({ body }) => body)).toEqual(Array.from({ length: 20 }, () => "own"));
-  expect(origin.asked("/private").length).toBe(20);
+  expect(system.origin.asked("/private").length).toBe(20);
 });
 
 test.each([
@@ -96,9 +81,13 @@ test.each([
 ] as const)("clients with %s never wait for each other's answer", async (what, clients) => {
   const prefix = `/whose-${what.replaceAll(" ", "-")}`;
   const opened = Promise.withResolvers<void>();
-  origin.expect(prefix, Date.now(), { headers: { "cache-control": "max-age=60" }, body: "x", after: opened.promise });
+  system.origin.expect(prefix, Date.now(), {
+    headers: { "cache-control": "max-age=60" },
+    body: "x",
+    after: opened.promise,
+  });
   const waiting = clients.map((fields) =>
-    client.ask(`${prefix}/x`, { headers: { "x-test-store": "patient", ...fields } }),
+    system.client.ask(`${prefix}/x`, { headers: { "x-test-store": "patient", ...fields } }),
   );
   await askedFor(prefix, clients.length);
   opened.resolve();
@@ -108,32 +97,32 @@ test.each([
 test("a failing origin is asked once by a crowd at a route with a lifetime", async () => {
   const opened = Promise.withResolvers<void>();
   const headers = { "set-cookie": "session=1" };
-  origin.expect("/broken", Date.now(), { status: 503, headers, body: "broken", after: opened.promise });
-  const waiting = Array.from({ length: 50 }, () => client.ask("/broken/x", { headers: fixed }));
+  system.origin.expect("/broken", Date.now(), { status: 503, headers, body: "broken", after: opened.promise });
+  const waiting = Array.from({ length: 50 }, () => system.client.ask("/broken/x", { headers: fixed }));
   await askedFor("/broken", 1);
   opened.resolve();
   const answers = await Promise.all(waiting);
   expect(new Set(answers.map(({ status, body }) => `${status} ${body}`))).toEqual(new Set(["503 broken"]));
   expect(answers.map((answer) => answer.headers["set-cookie"])).toEqual(answers.map(() => undefined));
   // Who came after the end of the first asks again: failures are not stored.
-  expect(origin.asked("/broken").length).toBeLessThanOrEqual(3);
+  expect(system.origin.asked("/broken").length).toBeLessThanOrEqual(3);
 });
 
 test("the reset of the client that made the request takes nothing from those who wait for it", async () => {
   const opened = Promise.withResolvers<void>();
-  origin.expect("/reset", Date.now(), { body: "one", after: opened.promise });
-  const maker = client.begin("/reset/x", { headers: fixed });
+  system.origin.expect("/reset", Date.now(), { body: "one", after: opened.promise });
+  const maker = system.client.begin("/reset/x", { headers: fixed });
   const ended = new Promise((resolve) => maker.on("error", resolve));
   await askedFor("/reset", 1);
-  const waiting = Array.from({ length: 10 }, () => client.ask("/reset/x", { headers: fixed }));
+  const waiting = Array.from({ length: 10 }, () => system.client.ask("/reset/x", { headers: fixed }));
   maker.socket?.resetAndDestroy();
   await ended;
   opened.resolve();
   expect((await Promise.all(waiting)).map(({ status, body }) => `${status} ${body}`)).toEqual(
     waiting.map(() => "200 one"),
   );
-  expect((await client.ask("/reset/x", { headers: fixed })).headers["x-test-source"]).toBe("hit");
-  expect(origin.asked("/reset").length).toBe(1);
+  expect((await system.client.ask("/reset/x", { headers: fixed })).headers["x-test-source"]).toBe("hit");
+  expect(system.origin.asked("/reset").length).toBe(1);
 });
 
 test.each(["60", "origin"])(
@@ -144,37 +133,37 @@ test.each(["60", "origin"])(
     const headers = { "x-test-rule": rule, "x-test-store": "impatient" };
     const kept = { "cache-control": "max-age=60" };
     const hung = { cut: "before", after: never.promise } as const;
-    origin.expect(prefix, Date.now(), hung, { headers: kept, body: "one", after: opened.promise });
-    const late = client.ask(`${prefix}/x`, { headers });
+    system.origin.expect(prefix, Date.now(), hung, { headers: kept, body: "one", after: opened.promise });
+    const late = system.client.ask(`${prefix}/x`, { headers });
     await askedFor(prefix, 1);
-    const second = client.ask(`${prefix}/x`, { headers });
+    const second = system.client.ask(`${prefix}/x`, { headers });
     await askedFor(prefix, 2);
     // The late one's end takes nothing from its successor.
     never.resolve();
     expect((await late).status).toBe(502);
-    const third = client.ask(`${prefix}/x`, { headers });
+    const third = system.client.ask(`${prefix}/x`, { headers });
     // The third is there before the second is answered: its connection is, and what it was sent on is older than the next request's.
-    await client.ask("/counters");
+    await system.client.ask("/counters");
     opened.resolve();
     expect(await second).toMatchObject({ status: 200, body: "one" });
     expect((await third).body).toBe("one");
     expect(["hit", "collapsed"]).toContain((await third).headers["x-test-source"]);
-    expect((await client.ask(`${prefix}/x`, { headers })).headers["x-test-source"]).toBe("hit");
-    expect(origin.asked(prefix).length).toBe(2);
+    expect((await system.client.ask(`${prefix}/x`, { headers })).headers["x-test-source"]).toBe("hit");
+    expect(system.origin.asked(prefix).length).toBe(2);
   },
 );
 
 test("with the origin dead, what is stale is served within 50 ms and says so", async () => {
   const startMs = Date.now();
   const at = (seconds: number) => ({ ...fixed, "x-test-now": String(startMs + seconds * 1000) });
-  origin.expect("/dead", startMs, { body: "one" });
-  await client.ask("/dead/x", { headers: at(0) });
-  origin.expect("/dead", startMs, { cut: "before" });
+  system.origin.expect("/dead", startMs, { body: "one" });
+  await system.client.ask("/dead/x", { headers: at(0) });
+  system.origin.expect("/dead", startMs, { cut: "before" });
   const took: number[] = [];
   // Within stale-while-revalidate, at the first failure after it, and while the failure is remembered.
   for (const seconds of [70, 130, 200, 201, 3600, 3601, 86_000]) {
     const begin = performance.now();
-    const answer = await client.ask("/dead/x", { headers: at(seconds) });
+    const answer = await system.client.ask("/dead/x", { headers: at(seconds) });
     took.push(performance.now() - begin);
     expect(answer).toMatchObject({ status: 200, body: "one" });
     expect(answer.headers["cache-status"]).toMatch(/stale/);
@@ -186,33 +175,33 @@ test("an answer over 10 MiB passes whole and is not stored, with a stated length
   for (const chunked of [false, true]) {
     const prefix = `/large-${chunked}`;
     const body = "x".repeat(10 * 1024 * 1024 + 1);
-    origin.expect(prefix, Date.now(), { body, chunked });
+    system.origin.expect(prefix, Date.now(), { body, chunked });
     for (const times of [1, 2]) {
-      const answer = await client.ask(`${prefix}/x`, { headers: fixed });
+      const answer = await system.client.ask(`${prefix}/x`, { headers: fixed });
       expect(answer.body.length).toBe(body.length);
-      expect(origin.asked(prefix).length).toBe(times);
+      expect(system.origin.asked(prefix).length).toBe(times);
     }
   }
 });
 
 test("an answer of exactly 10 MiB is stored", async () => {
-  origin.expect("/limit", Date.now(), { body: "x".repeat(10 * 1024 * 1024) });
-  await client.ask("/limit/x", { headers: fixed });
-  expect((await client.ask("/limit/x", { headers: fixed })).headers["x-test-source"]).toBe("hit");
+  system.origin.expect("/limit", Date.now(), { body: "x".repeat(10 * 1024 * 1024) });
+  await system.client.ask("/limit/x", { headers: fixed });
+  expect((await system.client.ask("/limit/x", { headers: fixed })).headers["x-test-source"]).toBe("hit");
 });
 
 test("a change during a fetch keeps what that fetch brings from being stored", async () => {
   const opened = Promise.withResolvers<void>();
   const headers = { "cache-control": "max-age=60" };
-  origin.expect("/race", Date.now(), { headers, body: "before", after: opened.promise });
-  const reading = client.ask("/race/x", { headers: { "x-test-store": "memory" } });
+  system.origin.expect("/race", Date.now(), { headers, body: "before", after: opened.promise });
+  const reading = system.client.ask("/race/x", { headers: { "x-test-store": "memory" } });
   await askedFor("/race", 1);
-  origin.expect("/race", Date.now(), { status: 204 });
-  await client.ask("/race/x", { method: "PUT", headers: { "x-test-store": "memory" }, body: "x" });
+  system.origin.expect("/race", Date.now(), { status: 204 });
+  await system.client.ask("/race/x", { method: "PUT", headers: { "x-test-store": "memory" }, body: "x" });
   opened.resolve();
   expect((await reading).body).toBe("before");
-  origin.expect("/race", Date.now(), { headers, body: "after" });
-  expect((await client.ask("/race/x", { headers: { "x-test-store": "memory" } })).body).toBe("after");
+  system.origin.expect("/race", Date.now(), { headers, body: "after" });
+  expect((await system.client.ask("/race/x", { headers: { "x-test-store": "memory" } })).body).toBe("after");
 });
 
 test.each(["origin", "60"])("who comes after a change waits for nobody who asked before it: rule %s", async (rule) => {
@@ -221,17 +210,17 @@ test.each(["origin", "60"])("who comes after a change waits for nobody who asked
   const opened = Promise.withResolvers<void>();
   const kept = { "cache-control": "max-age=60" };
   const before = { headers: kept, body: "before", after: opened.promise };
-  origin.expect(prefix, Date.now(), before, { status: 204 }, { headers: kept, body: "after" });
-  const reading = client.ask(`${prefix}/x`, { headers });
+  system.origin.expect(prefix, Date.now(), before, { status: 204 }, { headers: kept, body: "after" });
+  const reading = system.client.ask(`${prefix}/x`, { headers });
   await askedFor(prefix, 1);
-  await client.ask(`${prefix}/x`, { method: "PUT", headers, body: "x" });
-  const newcomer = client.ask(`${prefix}/x`, { headers });
+  await system.client.ask(`${prefix}/x`, { method: "PUT", headers, body: "x" });
+  const newcomer = system.client.ask(`${prefix}/x`, { headers });
   // By the time of this answer the newcomer is there.
-  await client.ask("/counters");
+  await system.client.ask("/counters");
   opened.resolve();
   expect((await reading).body).toBe("before");
   expect((await newcomer).body).toBe("after");
-  expect((await client.ask(`${prefix}/x`, { headers })).body).toBe("after");
+  expect((await system.client.ask(`${prefix}/x`, { headers })).body).toBe("after");
 });
 
 /** A read that is under way while a PUT succeeds: `before` comes first, `read` is held until after the PUT. */
@@ -244,17 +233,17 @@ async function changedDuring(
   const kept = { "cache-control": "max-age=60", etag: '"before"' };
   const store = { "x-test-store": read.headers["x-test-store"] ?? "memory" };
   await before();
-  const asked = origin.asked(prefix).length;
-  origin.expect(prefix, Date.now(), { headers: kept, body: "before", after: opened.promise }, { status: 204 });
-  const reading = client.ask(`${prefix}/x`, read);
+  const asked = system.origin.asked(prefix).length;
+  system.origin.expect(prefix, Date.now(), { headers: kept, body: "before", after: opened.promise }, { status: 204 });
+  const reading = system.client.ask(`${prefix}/x`, read);
   await askedFor(prefix, asked + 1);
-  await client.ask(`${prefix}/x`, { method: "PUT", headers: { ...store, ...ruleOf(read.headers) }, body: "x" });
+  await system.client.ask(`${prefix}/x`, { method: "PUT", headers: { ...store, ...ruleOf(read.headers) }, body: "x" });
   opened.resolve();
   expect((await reading).status).toBe(200);
-  origin.expect(prefix, Date.now(), { headers: kept, body: "after" });
+  system.origin.expect(prefix, Date.now(), { headers: kept, body: "after" });
   // Asked twice: what is stored behind an answer has then been stored.
-  await client.ask(`${prefix}/other`, { headers: store });
-  return client.ask(`${prefix}/x`, { headers: { ...store, ...ruleOf(read.headers) } });
+  await system.client.ask(`${prefix}/other`, { headers: store });
+  return system.client.ask(`${prefix}/x`, { headers: { ...store, ...ruleOf(read.headers) } });
 }
 
 function ruleOf(headers: Readonly<Record<string, string>>): Record<string, string> {
@@ -272,29 +261,29 @@ test.each(["origin", "60"])("a change during a fetch that others have given up w
   const headers = { "x-test-store": "impatient", "x-test-rule": rule };
   const opened = Promise.withResolvers<void>();
   const kept = { "cache-control": "max-age=60" };
-  origin.expect(
+  system.origin.expect(
     prefix,
     Date.now(),
     { headers: kept, body: "before", after: opened.promise },
     { headers: kept, body: "1" },
   );
-  const late = client.ask(`${prefix}/x`, { headers });
+  const late = system.client.ask(`${prefix}/x`, { headers });
   await askedFor(prefix, 1);
-  expect((await client.ask(`${prefix}/x`, { headers })).body).toBe("1");
-  origin.expect(prefix, Date.now(), { status: 204 });
-  await client.ask(`${prefix}/x`, { method: "PUT", headers, body: "x" });
+  expect((await system.client.ask(`${prefix}/x`, { headers })).body).toBe("1");
+  system.origin.expect(prefix, Date.now(), { status: 204 });
+  await system.client.ask(`${prefix}/x`, { method: "PUT", headers, body: "x" });
   opened.resolve();
   expect((await late).body).toBe("before");
-  origin.expect(prefix, Date.now(), { headers: kept, body: "after" });
-  expect((await client.ask(`${prefix}/x`, { headers })).body).toBe("after");
+  system.origin.expect(prefix, Date.now(), { headers: kept, body: "after" });
+  expect((await system.client.ask(`${prefix}/x`, { headers })).body).toBe("after");
 });
 
 test("a HEAD that was under way during a change does not bring back what the change has ended", async () => {
   const startMs = Date.now() - 70_000;
   const before = async (): Promise<void> => {
     const headers = { "cache-control": "max-age=60", etag: '"before"' };
-    origin.expect("/race-head", startMs, { headers, body: "before" });
-    await client.ask("/race-head/x", { headers: { "x-test-store": "memory", "x-test-now": String(startMs) } });
+    system.origin.expect("/race-head", startMs, { headers, body: "before" });
+    await system.client.ask("/race-head/x", { headers: { "x-test-store": "memory", "x-test-now": String(startMs) } });
   };
   const read = { method: "HEAD", headers: { "x-test-store": "memory" } };
   expect((await changedDuring("/race-head", read, before)).body).toBe("after");
@@ -303,7 +292,7 @@ test("a HEAD that was under way during a change does not bring back what the cha
 /** The head and the first piece of the body. */
 function beginningOf(target: string, headers: Record<string, string>): Promise<string> {
   return new Promise((resolve, reject) => {
-    const request = client.begin(target, { headers });
+    const request = system.client.begin(target, { headers });
     request.on("error", reject);
     request.on("response", (incoming) =>
       incoming
@@ -323,14 +312,14 @@ test.each(["60", "origin"])(
     const headers = { "x-test-rule": rule, "x-test-store": "impatient" };
     const kept = { "cache-control": "max-age=60" };
     const never = Promise.withResolvers<void>();
-    origin.expect(
+    system.origin.expect(
       prefix,
       Date.now(),
       { headers: kept, body: "half", endsAfter: never.promise },
       { headers: kept, body: "whole" },
     );
     expect(await beginningOf(`${prefix}/x`, headers)).toBe("200 half");
-    expect((await client.ask(`${prefix}/x`, { headers })).body).toBe("whole");
+    expect((await system.client.ask(`${prefix}/x`, { headers })).body).toBe("whole");
     never.resolve();
   },
 );
@@ -338,10 +327,10 @@ test.each(["60", "origin"])(
 test("a slow body that is passed on as it comes arrives whole", async () => {
   const headers = { "x-test-rule": "60", "x-test-store": "impatient" };
   const opened = Promise.withResolvers<void>();
-  origin.expect("/slow", Date.now(), { body: "slow but whole", endsAfter: opened.promise });
+  system.origin.expect("/slow", Date.now(), { body: "slow but whole", endsAfter: opened.promise });
   const answered = Promise.withResolvers<void>();
   const arrived = new Promise<string>((resolve) => {
-    client.begin("/slow/x", { headers }).on("response", (incoming) => {
+    system.client.begin("/slow/x", { headers }).on("response", (incoming) => {
       let text = "";
       incoming.on("data", (chunk: Buffer) => {
         text += chunk.toString();
@@ -356,12 +345,12 @@ test("a slow body that is passed on as it comes arrives whole", async () => {
 });
 
 test("what was counted adds up: each answer is one of hit, miss, stale, collapsed, bypass", async () => {
-  const before = JSON.parse((await client.ask("/counters")).body) as Record<string, number>;
-  origin.expect("/counted", Date.now(), { body: "one" });
+  const before = JSON.parse((await system.client.ask("/counters")).body) as Record<string, number>;
+  system.origin.expect("/counted", Date.now(), { body: "one" });
   const ask = (rule: string) =>
-    client.ask("/counted/x", { headers: { "x-test-store": "memory", "x-test-rule": rule } });
+    system.client.ask("/counted/x", { headers: { "x-test-store": "memory", "x-test-rule": rule } });
   for (const rule of ["60", "60", "60", "none"]) await ask(rule);
-  const after = JSON.parse((await client.ask("/counters")).body) as Record<string, number>;
+  const after = JSON.parse((await system.client.ask("/counters")).body) as Record<string, number>;
   const grown = Object.fromEntries(Object.keys(after).map((name) => [name, (after[name] ?? 0) - (before[name] ?? 0)]));
   expect(grown).toEqual({ hit: 2, miss: 1, stale: 0, collapsed: 0, bypass: 1 });
 });

@@ -1,22 +1,12 @@
-import { reset } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Env } from "../../../src/worker/env.ts";
-import { ask, environment } from "./fixture.ts";
+import { ask, environment, startAnew } from "./fixture.ts";
 
 /** Each environment is an isolate of its own; what an operator changes in one must work in the others within so long. */
 const worksWithinMs = 3000;
 const blocked = "203.0.113.66";
 
-beforeEach(() => {
-  for (const method of ["log", "warn"] as const) vi.spyOn(console, method).mockReturnValue();
-  vi.spyOn(globalThis, "fetch").mockImplementation(async () => new Response("pong"));
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  vi.useRealTimers();
-  await reset();
-});
+startAnew();
 
 const get = (at: Env, path: string): Promise<Response> => ask(at, path, { token: null, address: blocked });
 

@@ -1,19 +1,10 @@
-import { reset } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { OperationsLedgerApi } from "../../../src/shared/contract.ts";
 import type { Env } from "../../../src/worker/env.ts";
 import { ledgerOf } from "../../../src/worker/env.ts";
-import { ask, bindings, environment, json } from "./fixture.ts";
+import { ask, bindings, environment, json, startAnew } from "./fixture.ts";
 
-beforeEach(() => {
-  for (const method of ["log", "warn", "error"] as const) vi.spyOn(console, method).mockReturnValue();
-  vi.spyOn(globalThis, "fetch").mockImplementation(async () => new Response("pong"));
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await reset();
-});
+startAnew();
 
 const ledger = (): OperationsLedgerApi => ledgerOf(bindings);
 

@@ -1,17 +1,8 @@
 /** `GET /api/config` tells what is in force, the servers among it. */
-import { reset } from "cloudflare:test";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { ask, bindings, environment, json } from "./fixture.ts";
+import { expect, test } from "vitest";
+import { ask, bindings, environment, json, startAnew } from "./fixture.ts";
 
-beforeEach(() => {
-  for (const method of ["log", "warn"] as const) vi.spyOn(console, method).mockReturnValue();
-  vi.spyOn(globalThis, "fetch").mockImplementation(async () => new Response("pong"));
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await reset();
-});
+startAnew();
 
 interface Shown {
   readonly backends: readonly Record<string, unknown>[];

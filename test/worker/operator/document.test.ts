@@ -1,11 +1,10 @@
-import { reset } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Env } from "../../../src/worker/env.ts";
 import { failures } from "../../../src/worker/failure.ts";
 import { documentedPath } from "../../../src/worker/operator/route.ts";
 import { operatorRoutes } from "../../../src/worker/operator/routes.ts";
 import { columns } from "../../../src/worker/log/d1.ts";
-import { ask, bindings, broken, environment, json, migrate, tokens } from "./fixture.ts";
+import { ask, bindings, broken, environment, json, migrate, tokens, startAnew } from "./fixture.ts";
 import type { Asking } from "./fixture.ts";
 import { acts } from "./fleet-state.ts";
 import { operationsOf } from "./generated.ts";
@@ -13,15 +12,7 @@ import type { Operation } from "./generated.ts";
 import { violations } from "./json-schema.ts";
 import type { Schema } from "./json-schema.ts";
 
-beforeEach(() => {
-  for (const method of ["log", "warn", "error"] as const) vi.spyOn(console, method).mockReturnValue();
-  vi.spyOn(globalThis, "fetch").mockImplementation(async () => new Response("pong"));
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await reset();
-});
+startAnew();
 
 const added = { url: "http://127.0.0.1:9109", name: "added" };
 const overridden = { values: { "RATE_LIMIT.requests": 7 } };

@@ -1,6 +1,7 @@
 /** The Worker as an operator meets it, in workerd with its real objects. */
-import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
+import { createExecutionContext, reset, waitOnExecutionContext } from "cloudflare:test";
 import { env } from "cloudflare:workers";
+import { afterEach, beforeEach, vi } from "vitest";
 import worker from "../../../src/worker/index.ts";
 import type { Env } from "../../../src/worker/env.ts";
 import { collectNothing } from "../at-once.ts";
@@ -43,6 +44,19 @@ export function broken(): DurableObjectNamespace {
   const stub = new Proxy({}, { get: () => call });
   const namespace = { idFromName: (name: string) => bindings.RATE_LIMITER.idFromName(name), get: () => stub };
   return namespace as unknown as DurableObjectNamespace;
+}
+
+/** Before each test of a file: every backend answers pings, and nothing is printed. After it: nothing of it is left. */
+export function startAnew(): void {
+  beforeEach(() => {
+    for (const method of ["log", "warn", "error"] as const) vi.spyOn(console, method).mockReturnValue();
+    vi.spyOn(globalThis, "fetch").mockImplementation(async () => new Response("pong"));
+  });
+  afterEach(async () => {
+    vi.restoreAllMocks();
+    vi.useRealTimers();
+    await reset();
+  });
 }
 
 export interface Asking {

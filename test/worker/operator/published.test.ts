@@ -1,22 +1,13 @@
-import { reset, runDurableObjectAlarm } from "cloudflare:test";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { runDurableObjectAlarm } from "cloudflare:test";
+import { expect, test, vi } from "vitest";
 import { publishedKey, registryName } from "../../../src/shared/contract.ts";
 import type { PublishedFleet } from "../../../src/shared/contract.ts";
 import { registry } from "./fleet-state.ts";
-import { ask, bindings, broken, environment } from "./fixture.ts";
+import { ask, bindings, broken, environment, startAnew } from "./fixture.ts";
 
 const by = { name: "alice", from: null };
 
-beforeEach(() => {
-  for (const method of ["log", "warn"] as const) vi.spyOn(console, method).mockReturnValue();
-  vi.spyOn(globalThis, "fetch").mockImplementation(async () => new Response("pong"));
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  vi.useRealTimers();
-  await reset();
-});
+startAnew();
 
 test("an edge that starts while the registry can't be reached works by what the registry published last", async () => {
   for (const name of ["a", "b"]) await registry().changeBackend({ kind: "state", name, state: "draining" }, by);
