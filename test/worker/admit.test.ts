@@ -3,7 +3,7 @@ import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { AdmissionRules } from "../../src/shared/admission-rules.ts";
 import { defaults } from "../../src/shared/config/defaults.ts";
-import type { RateLimitConfig } from "../../src/shared/config/config.ts";
+import type { Limit, RateLimitConfig } from "../../src/shared/config/config.ts";
 import type { Admission, AdmitRequest } from "../../src/shared/contract.ts";
 import { admit } from "../../src/worker/admit.ts";
 import type { AdmitContext, AdmitVerdict, LimiterCount } from "../../src/worker/admit.ts";
@@ -189,9 +189,38 @@ describe("a flood", () => {
     expect(isolate.counts).toEqual({ refused: 2, remembered: 199 });
   });
 
+  /** A limiter that takes its time for each answer, by the test's clock: a busy machine must not make it seem too slow. */
+  function takingMs(answerMs: number): Admit {
+    let count = 0;
+    return async (limit) => {
+      const { requests, blockDuration } = limit as Limit;
+      count += 1;
+      const remaining = requests - count;
+      await new Promise((resolve) => setTimeout(resolve, answerMs));
+      if (remaining >= 0) return { kind: "admitted", remaining, resetMs: 60_000 };
+      const retryAfterMs = blockDuration * 1000;
+      return { kind: "blocked", retryAfterMs, untilMs: Date.now() + retryAfterMs, started: remaining === -1 };
+    };
+  }
+
+  /** More than a call to a limiter passes through. */
+  const promisesInARow = 20;
+
+  /** So many requests at once, and all that they wait for. */
+  async function atOnce(isolate: Isolate, count: number, rules: AdmissionRules): Promise<AdmitVerdict[]> {
+    vi.useFakeTimers({ toFake: ["Date", "setTimeout", "clearTimeout"], now: start });
+    const verdicts = Promise.all(Array.from({ length: count }, () => isolate.admit(rules)));
+    for (let passedMs = 0; passedMs < 2 * limiterPatienceMs; passedMs += 1) {
+      vi.advanceTimersByTime(1);
+      // What a timer has set going goes on through a few promises before the next millisecond.
+      for (let turn = 0; turn < promisesInARow; turn += 1) await Promise.resolve();
+    }
+    return verdicts;
+  }
+
   test("that begins with 1,000 requests at once is let pass up to the limit, and asks for little more than that", async () => {
-    const isolate = new Isolate();
-    const verdicts = await Promise.all(Array.from({ length: 1000 }, () => isolate.admit(rulesOf())));
+    const isolate = new Isolate(takingMs(5));
+    const verdicts = await atOnce(isolate, 1000, rulesOf());
     expect(verdicts.filter((verdict) => verdict.kind === "admitted" && verdict.headers !== null)).toHaveLength(100);
     expect(verdicts.filter((verdict) => verdict.kind === "refused")).toHaveLength(900);
     expect(isolate.callTimesMs.length).toBeLessThanOrEqual(200);
@@ -199,10 +228,12 @@ describe("a flood", () => {
   });
 
   test("of a client with a large limit is let through in turns, to the last request", async () => {
-    const isolate = new Isolate();
-    const rules = rulesOf({ requests: 10_000 });
-    const verdicts = await Promise.all(Array.from({ length: 300 }, () => isolate.admit(rules)));
+    // Three turns, and then those whose patience ends.
+    const isolate = new Isolate(takingMs(50));
+    const verdicts = await atOnce(isolate, 300, rulesOf({ requests: 10_000 }));
     expect(verdicts.every((verdict) => verdict.kind === "admitted" && verdict.headers !== null)).toBe(true);
+    const turns = [0, 60, 124, 250].map((lateMs) => isolate.callTimesMs.filter((at) => at === start + lateMs).length);
+    expect(turns).toEqual([64, 64, 64, 108]);
   });
 
   test("calls that never end, since their requests were torn down, keep nobody waiting", async () => {
