@@ -48,11 +48,14 @@ function answers(...pieces: readonly Buffer[]): void {
 }
 
 /** Sends the pieces, then ends the connection. */
-function breaksOff(pieces: readonly Buffer[], how: "reset" | "fin"): void {
+/** A reset takes with it what a slow reader has left no room to send. What is large is `seen` before, by the test's word. */
+function breaksOff(pieces: readonly Buffer[], how: "reset" | "fin", seen: Promise<unknown> | null = null): void {
   backend().script = (_request, socket) => {
     socket.write(Buffer.concat(pieces), () => {
+      const end = (): unknown => (how === "reset" ? socket.resetAndDestroy() : socket.end());
       // The pieces must have left before the connection goes.
-      setTimeout(() => (how === "reset" ? socket.resetAndDestroy() : socket.end()), 50);
+      if (seen === null) setTimeout(end, 50);
+      else void seen.then(end);
     });
   };
 }
@@ -382,12 +385,15 @@ describe("an answer that is cut short", () => {
     ["by a close, chunked", [head(200, chunked), chunk(large)], "fin"],
   ] as const)("%s: beyond 1 MiB a transport error, whatever encodings the client takes", async (_how, pieces, end) => {
     for (const accept of ["identity", "gzip, br"]) {
-      breaksOff(pieces, end);
+      // The answer begins when the edge has read more than it keeps of one.
+      const begun = Promise.withResolvers<void>();
+      breaksOff(pieces, end, begun.promise);
       const answer = await fetch(`${raw.edge.url}/v1/images/generations`, {
         method: "POST",
         headers: { "Content-Type": "application/json", Authorization: "Bearer a", "Accept-Encoding": accept },
         body: generation.body,
       });
+      begun.resolve();
       expect(answer.status).toBe(200);
       await expect(answer.arrayBuffer()).rejects.toThrow();
     }
