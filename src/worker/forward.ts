@@ -75,12 +75,12 @@ export async function forward(journey: Journey): Promise<Forwarded> {
     if (next.length === 0) return arrived(journey, account, backend, tripped);
     tripped.release();
     const moved = await account.moved(backend.name, result, namesOf(next));
-    if (moved.kind === "none") return withoutRoom(journey, moved, backend, result.outcome, result.answer);
+    if (moved.kind === "none") return stranded(journey, account, moved, backend, tripped);
     if (!journey.upstream.standIn) await pause(backoffMs(made - 1, edge.config.RETRY, Math.random));
     const alive = await firstAlive(journey, account, named(next, moved.backend), tried, pickedMs);
     // Nobody else is there: what the last one has said stands.
     if (alive.kind === "silent") return arrived(journey, account, backend, tripped);
-    if (alive.kind === "none") return withoutRoom(journey, alive, backend, result.outcome, result.answer);
+    if (alive.kind === "none") return stranded(journey, account, alive, backend, tripped);
     await discard(result.answer);
     edge.findings.counters.retries += 1;
     place = alive;
@@ -131,15 +131,26 @@ function unanswered(failure: Failure, outcome: Outcome, { name }: PickedBackend)
 
 type WithoutRoom = Extract<MoveReply, { readonly kind: "none" }>;
 
-/** It failed over, which only what was not executed may do where others must be full; so nothing was charged for it. */
+/** What was not executed may be sent again, so it is told as at a pick; of what may have been, the last word stands. */
+function stranded(
+  journey: Journey,
+  account: Account,
+  none: WithoutRoom,
+  last: PickedBackend,
+  tripped: Tripped,
+): Forwarded {
+  const { outcome, answer } = tripped.result;
+  if (outcome.executed !== "no") return arrived(journey, account, last, tripped);
+  journey.exchange.waitUntil(discard(answer));
+  return withoutRoom(journey, none, last, outcome);
+}
+
 function withoutRoom(
   { exchange, route, outgoing }: Journey,
   { reason, retryAfterS }: WithoutRoom,
   last: PickedBackend,
   outcome: Outcome,
-  answer: Answer | null = null,
 ): Forwarded {
-  exchange.waitUntil(discard(answer));
   if (exchange.outcome !== "aborted") exchange.outcome = "rejected";
   exchange.reason = reason;
   return unanswered(refusal(reason, route, outgoing.model, retryAfterS), outcome, last);

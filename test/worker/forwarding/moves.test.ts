@@ -9,9 +9,12 @@ import { handle } from "../../../src/worker/pipeline.ts";
 
 type Asked = Pick<BackendRegistryApi, "pick" | "settle" | "move" | "report">;
 
-/** Backends that a generation was sent to, in order; as many of them as this say that they could not be reached. */
+/** Backends that a generation was sent to, in order; so many of them fail, as given. */
 let sentTo: string[] = [];
 let failing = 1;
+let failure: () => Response;
+/** What is asked before a generation is sent to a backend that has been silent. */
+let ping: () => Response;
 let calls: string[] = [];
 let moves: MoveRequest[] = [];
 
@@ -20,15 +23,17 @@ const nameByPort: Readonly<Record<string, string>> = { 9101: "a", 9102: "b", 910
 beforeEach(() => {
   sentTo = [];
   failing = 1;
+  failure = () => new Response(null, { status: 522 });
+  ping = () => new Response("pong");
   calls = [];
   moves = [];
   vi.spyOn(console, "log").mockImplementation(() => undefined);
   vi.spyOn(console, "warn").mockImplementation(() => undefined);
   vi.spyOn(globalThis, "fetch").mockImplementation(async (input, init) => {
     const request = new Request(input as RequestInfo, init as RequestInit);
-    if (request.method === "GET") return new Response("pong");
+    if (request.method === "GET") return ping();
     sentTo.push(nameByPort[new URL(request.url).port] ?? "");
-    return sentTo.length <= failing ? new Response(null, { status: 522 }) : Response.json({ created: 1, data: [] });
+    return sentTo.length <= failing ? failure() : Response.json({ created: 1, data: [] });
   });
 });
 
@@ -43,7 +48,7 @@ async function inFlight(): Promise<Record<string, number>> {
 }
 
 /** A generation by an edge whose registry answers moves so; what the edge goes on telling is over when this returns. */
-async function generated(move: Asked["move"]): Promise<Response> {
+async function generated(move: Asked["move"], generations = "safe"): Promise<Response> {
   const real = registryOf(bindings as unknown as Env, null);
   const registry: Asked = {
     pick: (request) => (calls.push("pick"), real.pick(request)),
@@ -54,7 +59,7 @@ async function generated(move: Asked["move"]): Promise<Response> {
   const namespace = { idFromName: (name: string) => name, get: () => registry };
   const env = {
     ...(bindings as unknown as Env),
-    CONFIG: JSON.stringify({ RATE_LIMIT: { enabled: false } }),
+    CONFIG: JSON.stringify({ RATE_LIMIT: { enabled: false }, RETRY: { generations } }),
     BACKEND_REGISTRY: namespace as unknown as DurableObjectNamespace,
   };
   const body = '{"prompt":"x"}';
@@ -93,6 +98,18 @@ test("one for which there is no room anywhere is refused as at a pick, sent to n
   ]);
   expect(await answer.json()).toMatchObject({ error: { code: "no_capacity" } });
   expect([sentTo.length, calls]).toEqual([1, ["pick", "move"]]);
+});
+
+test("what may have been charged is not said to be unsent where all others are dead or full", async () => {
+  const lost = (): never => {
+    throw new Error("Network connection lost.");
+  };
+  failure = lost;
+  ping = () => (sentTo.length > 0 ? lost() : new Response("pong"));
+  const answer = await generated(async (request) => (moves.length > 1 ? full : real(request)), "unsafe");
+  expect([answer.status, answer.headers.get("x-should-retry"), sentTo.length]).toEqual([502, "false", 1]);
+  expect(await answer.json()).toMatchObject({ error: { code: "backend_reset" } });
+  expect(calls).toEqual(["pick", "move", "move"]);
 });
 
 describe("a registry that gives no answer to a move ends no request and loses no lease:", () => {
