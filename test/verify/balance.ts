@@ -24,8 +24,13 @@ async function randomEvents(report: VerificationReport): Promise<void> {
   const about = `${picks.picks} picks, ${picks.refusals} refusals, seed ${forPicks}`;
   report.check(`a pick keeps its rules through ${events} random events, whatever the policy`, true, about);
   const { restarts, trials, ...told } = playFleet(events, forFleet);
-  const lives = `${told.picks} picks, ${told.refusals} refusals, ${trials} trials, ${restarts} restarts, seed ${forFleet}`;
-  report.check(`a fleet keeps its leases, health and table through ${events} random events`, true, lives);
+  const moves = `${told.moves} failovers that found room, ${told.stranded} that found none`;
+  const lives = `${told.picks} picks, ${told.refusals} refusals, ${moves}, ${trials} trials, ${restarts} restarts, seed ${forFleet}`;
+  report.check(
+    `a fleet keeps its leases, within every maxInFlight, its health and its table through ${events} random events`,
+    true,
+    lives,
+  );
   checkRandomEvents(events, 200, undefined, forHealth);
   report.check(`health keeps every invariant through ${events} random events`, true, `seed ${forHealth}`);
 }
