@@ -42,14 +42,19 @@ async function lookedUp(exchange: Exchange, route: Route): Promise<Response> {
   return response;
 }
 
-/** The prober's reading stands in for the backends; its age is what the cache's lifetime bounds. null: nothing was read yet. */
+/**
+ * The prober's reading stands in for the backends, for as long as a stored answer would; it is read anew behind them. null: nothing was
+ * read yet, or nobody has let it be read for too long.
+ */
 function models(exchange: Exchange): Response | null {
   const { edge } = exchange;
   const known = edge.table.table.models;
   if (known === null) return null;
+  const { ttl, staleWhileRevalidate, staleIfError } = edge.config.CACHE;
   const ageS = readingAgeS(known, exchange.startedMs);
-  const left = edge.config.CACHE.ttl.models - ageS;
+  const left = ttl.models - ageS;
   const fresh = left > 0;
+  if (-left >= Math.max(staleWhileRevalidate, staleIfError)) return null;
   edge.findings.counters.cache[fresh ? "hit" : "stale"] += 1;
   exchange.cacheStatus = cacheStatus({ ttlS: left, ...(fresh ? {} : { detail: "stale" }) });
   return composedModels(known.entries, ageS);

@@ -24,13 +24,7 @@ import type { Produced, Upstream } from "./upstream.ts";
 const asksAtOnce = 6;
 
 export async function modelsResponse(exchange: Exchange, route: Route, upstream: Upstream): Promise<Produced> {
-  const { edge } = exchange;
-  await edge.freshen(exchange.region, exchange.waitUntil, exchange.startedMs);
-  const known = edge.table.table.models;
-  // Where nothing may be stored, what the prober has read may not stand in for the backends either.
-  if (known !== null && route.cache !== "none") {
-    return { response: composedModels(known.entries, readingAgeS(known, exchange.startedMs)), verdict: "ok" };
-  }
+  await exchange.edge.freshen(exchange.region, exchange.waitUntil, exchange.startedMs);
   const answers = await askAll(exchange, route, upstream);
   const lists = answers.map(listOf).filter((list) => list !== null);
   if (lists.length === 0) return noAnswer(answers);

@@ -14,14 +14,18 @@ const startMs = Date.UTC(2026, 10, 23, 12);
 /** What reached the backends, without the probes; `answer` is how they answer. */
 let reached: { readonly url: string; readonly method: string }[] = [];
 let answer: (url: URL, method: string) => Response;
+/** Whether the prober is answered. */
+let probed = true;
 
 beforeEach(() => {
   reached = [];
+  probed = true;
   answer = () => new Response(`answer ${reached.length}`, { headers: { "cache-control": "max-age=3600" } });
   for (const method of ["log", "warn", "error"] as const) vi.spyOn(console, method).mockReturnValue();
   vi.spyOn(globalThis, "fetch").mockImplementation(async (input, init) => {
     const request = new Request(input as RequestInfo, init as RequestInit);
     if (request.headers.get("user-agent") === "jimeng-edge-probe") {
+      if (!probed) throw new Error("Network connection lost.");
       return request.url.endsWith("/v1/models") ? Response.json({ data: [{ id: "read" }] }) : new Response("pong");
     }
     reached.push({ url: request.url, method: request.method });
@@ -197,11 +201,51 @@ test.each(["/test/kept", "/test/obeyed"])("a hit costs no call to the registry: 
   expect(calls() - before).toBe(1);
 });
 
-test("without a cache, models are asked of the backends: no reading is passed off as new", async () => {
+/** The prober has read the models of all backends, and the table says so. */
+async function modelsAreRead(): Promise<void> {
   await registry().overrides();
   const namespace = bindings.BACKEND_REGISTRY;
   await runDurableObjectAlarm(namespace.get(namespace.idFromName(registryName)));
   await vi.waitFor(async () => expect(await textOf(isolate(), "/v1/models")).toContain('"read"'));
+}
+
+describe("what the prober has read of the models", () => {
+  /** The first model, and what is said of the list's age: exact to some seconds, as the prober reads it after the test began. */
+  const aged = async (env: Env, seconds: number): Promise<readonly unknown[]> => {
+    at(seconds);
+    const { text, headers } = await ask(env, "/v1/models");
+    const { data } = JSON.parse(text) as { data: { id: string }[] | null };
+    const age = Number(headers.get("age") ?? NaN);
+    const [, detail] = /; detail=(.*)$/.exec(headers.get("cache-status") ?? "") ?? [];
+    return [data?.[0]?.id ?? null, age <= seconds && age > seconds - 10, detail ?? null];
+  };
+
+  test("is shown with its age, and when nobody answers any more for as long as any stored answer is", async () => {
+    await modelsAreRead();
+    probed = false;
+    answer = () => new Response(null, { status: 502 });
+    const env = isolate({ CACHE: { ttl: { models: 300 }, staleWhileRevalidate: 60, staleIfError: 600 } });
+    expect(await aged(env, 290)).toEqual(["read", true, null]);
+    expect(await aged(env, 890)).toEqual(["read", true, "stale"]);
+    expect(await aged(env, 910)).toEqual([null, false, null]);
+    expect((await ask(env, "/v1/models")).headers.get("cache-status")).toContain("fwd-status=502");
+  });
+
+  test("gives way to what the servers say where the prober alone can't read it any more", async () => {
+    await modelsAreRead();
+    probed = false;
+    answer = () => Response.json({ data: [{ id: "new" }] });
+    const env = isolate({ CACHE: { ttl: { models: 300 }, staleWhileRevalidate: 600, staleIfError: 0 } });
+    expect(await aged(env, 890)).toEqual(["read", true, "stale"]);
+    expect(await aged(env, 910)).toEqual(["new", false, null]);
+    at(1000);
+    const { text, headers } = await ask(env, "/v1/models");
+    expect([text, headers.get("age")]).toEqual([expect.stringContaining('"new"'), "90"]);
+  });
+});
+
+test("without a cache, models are asked of the backends: no reading is passed off as new", async () => {
+  await modelsAreRead();
   answer = () => Response.json({ data: [{ id: "new" }] });
   for (const CACHE of [{ enabled: false }, { ttl: { models: 0 } }, { bypass: ["/v1/models"] }]) {
     const { text, headers } = await ask(isolate({ CACHE }), "/v1/models");
