@@ -249,7 +249,7 @@ const decoder = new TextDecoder();
 const hints = ['"code"', '"error"', '"task_id"', "失败", "遇到问题", "出现错误"];
 
 /** The parsed body where it may be an error or a short answer; null where it is too large for one or no object. */
-function possibleError(bytes: Uint8Array): Record<string, unknown> | null {
+export function possibleError(bytes: Uint8Array): Record<string, unknown> | null {
   if (bytes.byteLength > errorBytes) return null;
   const text = decoder.decode(bytes);
   if (!hints.some((hint) => text.includes(hint))) return null;

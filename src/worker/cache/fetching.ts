@@ -4,7 +4,10 @@ import { confirms, freshenedHeaders, validators } from "../../shared/cache/condi
 import { selectingNames } from "../../shared/cache/request-fields.ts";
 import type { AnswerFacts, Verdict } from "../../shared/cache/storing.ts";
 import { varyNames } from "../../shared/cache/storing.ts";
+import { classifyAnswer, isJimengBody, readErrorBody } from "../../shared/jimeng/answer.ts";
+import { possibleError } from "../attempt.ts";
 import { failureResponse } from "../failure.ts";
+import { verdictOf } from "../upstream.ts";
 import { bodyLimit, cachedAnswer, keptHeaders, readBody, withPassingFields } from "./message.ts";
 
 /**
@@ -91,12 +94,29 @@ async function whole(
     const body = await readBody(response, { bytes: bodyLimit, withinMs });
     if (body.kind === "passing")
       return { kind: "apart", response: new Response(body.stream, response), refused: false };
+    const told = toldVerdict(response, body.bytes);
+    if (told !== "ok") {
+      const said = new Response(body.bytes, response);
+      return told === "failed"
+        ? { kind: "failed", response: said, error: null }
+        : { kind: "apart", response: said, refused: true };
+    }
     const answer = cachedAnswer(response, body.bytes, verdict.retention, verdict.omit, receivedMs);
     return { kind: "kept", answer, names: namesOf(response.headers), forwardStatus: response.status, storable: true };
   } catch {
     const message = "The backend's answer ended before it was complete.";
     return { kind: "failed", response: failureResponse({ code: "backend_answer_cut", message }), error: null };
   }
+}
+
+/** A dialect tells an error under a 200, too. What doesn't say that it is JSON has come here unread. */
+function toldVerdict({ status, headers }: Response, bytes: Uint8Array): OriginAnswer["verdict"] {
+  const json = possibleError(bytes);
+  const error = readErrorBody(json);
+  if (error === null) return "ok";
+  const hasRetryAfter = headers.has("retry-after");
+  const seen = { hasRetryAfter, isJimengBody: isJimengBody(json), bodyState: "complete", elapsedMs: 0 } as const;
+  return verdictOf(classifyAnswer({ status, ...error, ...seen }, "query"));
 }
 
 /** RFC 9111 §4.3.4: the stored answer with the 304's fields, judged anew. */

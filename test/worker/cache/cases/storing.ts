@@ -40,6 +40,46 @@ export const storing: readonly Case[] = [
   ),
   askedAgain("RFC 9111 §3", "a flat dialect's error inside a 200 is not stored", { ...fresh, "x-verdict": "refused" }),
   askedAgain("RFC 9111 §3", "a backend's fault inside a 200 is not stored", { ...fresh, "x-verdict": "failed" }),
+  ...[{ "content-type": "text/plain" }, { "content-type": "text/html; charset=utf-8" }, {}].flatMap((type) =>
+    ["origin", "60"].map((rule) =>
+      askedAgain(
+        `route: ${rule}`,
+        `a flat dialect's error inside a 200 is not stored where its type is ${type["content-type"] ?? "not said"}`,
+        { ...fresh, ...type },
+        { rule, body: '\n{"code":-2002,"message":"[登录失效]","data":null}' },
+      ),
+    ),
+  ),
+  ...['{"code":0,"message":"ok"}', '{"error":"code"}', '{"code":-2001', "-2001", '["code"]'].map((body) =>
+    reused("RFC 9111 §3", `a text that is no error of a server is stored: ${body}`, fresh, { body }),
+  ),
+  {
+    clause: "RFC 5861 §4",
+    says: "a backend's fault inside a 200 that doesn't say it is JSON does not replace what may stand in for it",
+    steps: [
+      { origin: { headers: { "cache-control": "max-age=60, stale-if-error=600" }, body: "one" } },
+      {
+        at: 100,
+        origin: { headers: fresh, body: '{"code":-1000,"message":"系统错误","data":null}' },
+        source: "stale",
+        is: "one",
+        asked: 1,
+      },
+    ],
+  },
+  {
+    clause: "RFC 9111 §3",
+    says: "a client's mistake told inside a 200 that doesn't say it is JSON is the client's answer, and takes nothing from what is stored",
+    steps: [
+      { origin: { headers: { "cache-control": "max-age=60, stale-if-error=600" }, body: "one" } },
+      {
+        at: 100,
+        origin: { headers: fresh, body: '{"code":-2000,"message":"x","data":null}' },
+        is: '{"code":-2000,"message":"x","data":null}',
+      },
+      { at: 101, origin: { status: 500 }, source: "stale", is: "one" },
+    ],
+  },
   askedAgain("RFC 9111 §3", "an event stream is not stored", { ...fresh, "content-type": "text/event-stream" }),
   {
     clause: "RFC 9111 §3",
