@@ -176,8 +176,8 @@ async function firstAlive(
   tried: ReadonlySet<string>,
   pickedMs: number,
 ): Promise<Place> {
-  const { exchange, candidates } = journey;
-  if (!asksFirst(journey)) return { kind: "at", backend: first };
+  const { exchange, candidates, route } = journey;
+  if (!route.paid) return { kind: "at", backend: first };
   // What was known when they were picked is old news after an attempt that took its time.
   const isStale = Date.now() - pickedMs > exchange.edge.config.WATCH.proofOfLife * msPerS;
   const mayBeDead = (backend: PickedBackend): boolean => backend.needsProof || isStale;
@@ -203,11 +203,6 @@ async function firstAlive(
   return { kind: "silent" };
 }
 
-/** What spends credits; and a token's check, whose answer may take so long that a dead server is not found out by waiting. */
-function asksFirst({ route, routeClass }: Journey): boolean {
-  return route.paid || routeClass === "token";
-}
-
 const notAlive: AttemptResult = {
   outcome: { kind: "backend_fault", executed: "no", seenByProbe: true, reason: "ping_failed" },
   learned: null,
@@ -217,9 +212,9 @@ const notAlive: AttemptResult = {
 };
 
 function unreachable(journey: Journey, last: PickedBackend): Forwarded {
-  const { candidates, route } = journey;
-  const charge = route.paid ? "; nothing was sent to any, and nothing was charged" : "";
-  const message = `None of the ${candidates.length} backends that could serve this answered a ping${charge}.`;
+  const { candidates } = journey;
+  const nothing = "nothing was sent to any, and nothing was charged";
+  const message = `None of the ${candidates.length} backends that could serve this answered a ping; ${nothing}.`;
   return unanswered({ code: "backend_unreachable", message, retryAfterS: 5, retry: true }, notAlive.outcome, last);
 }
 
@@ -326,13 +321,17 @@ function watchOver(
   };
 }
 
-/** What takes longer than another cheap request may is waited for while its server lives. Ended by the returned function. */
+/**
+ * What may take longer than another cheap request is waited for beyond that one's time only at a server that lives: it is pinged
+ * early enough to be known for silent by then. Ended by the returned function.
+ */
 function doubt(edge: Edge, backend: PickedBackend, cutoff: Cutoff): () => void {
   let isOver = false;
   const ask = async (): Promise<void> => {
     if (!(await isAlive(edge, backend)) && !isOver) cutoff.end("attempt_timeout");
   };
-  const timer = setTimeout(() => void ask(), edge.config.RETRY.attemptTimeout * msPerS);
+  const { RETRY, WATCH } = edge.config;
+  const timer = setTimeout(() => void ask(), Math.max(0, RETRY.attemptTimeout - WATCH.pingTimeout) * msPerS);
   return () => {
     isOver = true;
     clearTimeout(timer);
