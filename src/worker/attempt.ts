@@ -58,14 +58,19 @@ export type AnswerBody =
       readonly json: Record<string, unknown> | null;
       readonly room: Room;
     }
-  /** Too large or of no interest: the runtime passes it. */
+  /**
+   * Of no interest, and so short that it comes with its head, or in an encoding that a read would take off: the runtime passes it more
+   * cheaply than a read does. Nobody sees it end, and nothing of ours bounds its silence.
+   */
   | { readonly kind: "through"; readonly stream: ReadableStream<Uint8Array> }
-  /** Larger than may be kept and of unknown length: what was read, and the rest. */
+  /** Too large to be kept, or of no interest and not short: what was read, and the rest as it comes. */
   | {
       readonly kind: "continued";
       readonly bytes: Uint8Array;
       readonly rest: ByteSource;
       readonly room: Room;
+      /** Of all of it; null: unknown. */
+      readonly length: number | null;
     }
   | { readonly kind: "events"; readonly stream: ReadableStream<Uint8Array> };
 
@@ -210,11 +215,12 @@ async function bodyOf(method: string, response: Response): Promise<Heard> {
   if (encoding !== null && (!isDecoded(encoding) || !(isJson || isEventStream(type)))) return through;
   if (isEventStream(type)) return { body: { kind: "events", stream: body }, state: "unread" };
   const length = Number(headers.get("content-length") ?? NaN);
+  const isShort = length <= uncountedBytes;
   // Larger ones keep their Content-Length, so that a cut is a transport error for the client as well.
-  if (length > keptBodyBytes) return through;
+  if (length > keptBodyBytes) return encoding === null ? unread(body, length) : through;
   // Not JSON and no failure: nothing in it is looked at, and the runtime passes it more cheaply than a read does.
-  if (!isJson && status < 400) return through;
-  if (encoding === null && length <= uncountedBytes) return readWhole(response, isJson);
+  if (!isJson && status < 400) return isShort ? through : unread(body, length);
+  if (encoding === null && isShort) return readWhole(response, isJson);
   return read(body, isJson);
 }
 
@@ -232,9 +238,17 @@ async function readWhole(response: Response, isJson: boolean): Promise<Heard> {
   return lookedAt(new Uint8Array(await response.arrayBuffer()), new Room(), isJson);
 }
 
+/** @param length NaN: unknown. */
+function unread(stream: ReadableStream<Uint8Array>, length: number): Heard {
+  const bytes = new Uint8Array(0);
+  const known = Number.isNaN(length) ? null : length;
+  const rest = byteSource(stream);
+  return { body: { kind: "continued", bytes, rest, room: new Room(), length: known }, state: "unread" };
+}
+
 async function read(stream: ReadableStream<Uint8Array>, isJson: boolean): Promise<Heard> {
   const { bytes, rest, room } = await readPrefix(byteSource(stream), keptBodyBytes);
-  if (rest !== null) return { body: { kind: "continued", bytes, rest, room }, state: "unread" };
+  if (rest !== null) return { body: { kind: "continued", bytes, rest, room, length: null }, state: "unread" };
   return lookedAt(bytes, room, isJson);
 }
 
@@ -281,12 +295,13 @@ function facts(
 
 function thrown(sending: Sending, phase: "sent" | "body", latencyMs: number): AttemptResult {
   const endedBy = sending.endedBy();
-  const outcome =
-    endedBy === null ? classifyThrown("unclear", phase, latencyMs) : endedOutcome(endedBy, phase, latencyMs);
+  const outcome = brokenOff(endedBy, phase, latencyMs);
   return { outcome, learned: null, answer: null, failure: failureOf(outcome, endedBy, phase), latencyMs };
 }
 
-function endedOutcome(endedBy: EndedBy, phase: "sent" | "body", elapsedMs: number): Outcome {
+/** What an exchange means that has come to no end. */
+export function brokenOff(endedBy: EndedBy | null, phase: "sent" | "body", elapsedMs: number): Outcome {
+  if (endedBy === null) return classifyThrown("unclear", phase, elapsedMs);
   if (endedBy === "client_left" || endedBy === "upload_failed") return classifyThrown("client_left", phase, elapsedMs);
   if (endedBy === "deadline") return classifyThrown("deadline", phase, elapsedMs);
   if (endedBy === "attempt_timeout") return classifyThrown("timeout", "sent", elapsedMs);

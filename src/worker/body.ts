@@ -112,11 +112,17 @@ async function gathered(upload: Upload, length: number | null, route: Route): Pr
   return rest === null ? kept(bytes, route, room) : streamed(upload, length, route, bytes, room);
 }
 
-/** What was read, then the rest. The room is given back when what was read has gone. */
-export function followedBy(bytes: Uint8Array, rest: ByteSource, room: Room): ReadableStream<Uint8Array> {
-  let first: Uint8Array | null = bytes;
+/** What was read, then the rest. The room is given back when what was read has gone. `length`: of all of it; null: unknown. */
+export function followedBy(
+  bytes: Uint8Array,
+  rest: ByteSource,
+  room: Room,
+  length: number | null = null,
+): ReadableStream<Uint8Array> {
+  let first: Uint8Array | null = bytes.byteLength === 0 ? null : bytes;
   return new ReadableStream<Uint8Array>(
     {
+      ...(length === null ? {} : { expectedLength: length }),
       async pull(controller) {
         if (first !== null) {
           controller.enqueue(first);

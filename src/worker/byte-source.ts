@@ -59,6 +59,61 @@ class Copied implements ByteSource {
   }
 }
 
+/** Nothing has come for too long. */
+export class Silence extends Error {}
+
+/** Its reads throw `Silence` where nothing comes for `idleMs`. Time in which nobody reads is no silence. */
+export class Patient implements ByteSource {
+  readonly #source: ByteSource;
+  readonly #idleMs: number;
+  #waitingSinceMs: number | null = null;
+  #giveUp: ((error: Silence) => void) | null = null;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+
+  constructor(source: ByteSource, idleMs: number) {
+    this.#source = source;
+    this.#idleMs = idleMs;
+  }
+
+  async read(room: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+    this.#waitingSinceMs = Date.now();
+    this.#timer ??= setTimeout(() => this.#ring(Date.now()), this.#idleMs);
+    try {
+      const piece = await new Promise<Uint8Array<ArrayBuffer>>((resolve, reject) => {
+        this.#giveUp = reject;
+        this.#source.read(room).then(resolve, reject);
+      });
+      if (piece.byteLength === 0) this.end();
+      return piece;
+    } catch (error) {
+      this.end();
+      throw error;
+    } finally {
+      this.#waitingSinceMs = null;
+    }
+  }
+
+  async cancel(reason?: unknown): Promise<void> {
+    this.end();
+    await this.#source.cancel(reason);
+  }
+
+  /** No more will be read. */
+  end(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  /** One timer, however many pieces: it looks back when it rings. */
+  #ring(nowMs: number): void {
+    this.#timer = null;
+    if (this.#waitingSinceMs === null) return;
+    const left = this.#waitingSinceMs + this.#idleMs - nowMs;
+    if (left > 0) this.#timer = setTimeout(() => this.#ring(Date.now()), left);
+    else this.#giveUp?.(new Silence(`nothing has come for ${this.#idleMs} ms`));
+  }
+}
+
 const firstBlockBytes = 4096;
 const lastBlockBytes = 65_536;
 

@@ -382,11 +382,11 @@ function arrived(journey: Journey, account: Account, backend: PickedBackend, tri
   const { answer, outcome } = result;
   exchange.outcome = exchange.outcome === "aborted" ? "aborted" : outcome.kind;
   exchange.reason = outcome.reason;
-  const streams = answer !== null && answer.body.kind === "events" && outcome.kind === "success";
-  const conclude = (end: Outcome, bytes: number): void => {
-    release();
-    account.closed(backend.name, { ...result, outcome: end }, bytes);
-  };
+  const kind = answer?.body.kind ?? null;
+  const streams = (kind === "events" || kind === "continued") && outcome.kind === "success";
+  // Without what was read of it, which is not to be held until the end.
+  const told = kind === "continued" ? { ...result, answer: null } : result;
+  const conclude = concluding(account, backend.name, told, release);
   if (!streams) conclude(outcome, answer?.body.kind === "bytes" ? answer.body.bytes.byteLength : 0);
   const failure = answerFailure(journey, result, backend);
   if (failure !== null) exchange.waitUntil(discard(answer));
@@ -398,6 +398,13 @@ function arrived(journey: Journey, account: Account, backend: PickedBackend, tri
     backend: backend.name,
     conclude: streams ? conclude : null,
     cutoff,
+  };
+}
+
+function concluding(account: Account, backend: string, told: AttemptResult, release: () => void) {
+  return (outcome: Outcome, bytes: number): void => {
+    release();
+    account.closed(backend, { ...told, outcome }, bytes);
   };
 }
 

@@ -11,10 +11,14 @@ import { passEvents } from "./event-stream.ts";
 import type { Exchange } from "./exchange.ts";
 import { failureResponse } from "./failure.ts";
 import type { Forwarded } from "./forward.ts";
+import { Relay } from "./relay.ts";
 import { jsonResponse, lengthOf, withLength } from "./json-response.ts";
 import { responseHeaders, toResponseHeaders } from "./headers.ts";
 
 const msPerS = 1000;
+
+/** Of the silence that ends an answer: after that a silence from its very beginning has been noticed. */
+const slowFactor = 2;
 
 /** Proxies on the way drop a connection after 30–60 s of silence. */
 const keepAliveMs = 15_000;
@@ -49,8 +53,7 @@ function passed(exchange: Exchange, answer: Answer, forwarded: Forwarded): Respo
       return whole(exchange, status, headers, body);
     case "continued":
       withoutEncoding(headers);
-      headers.delete("content-length");
-      return new Response(followedBy(body.bytes, body.rest, body.room), { status, headers });
+      return relayed(exchange, status, headers, body, forwarded);
     case "events":
       withoutEncoding(headers);
       return streamed(exchange, status, headers, body.stream, forwarded);
@@ -126,6 +129,31 @@ function streamed(
   headers.delete("content-length");
   headers.set("cache-control", headers.get("cache-control") ?? "no-cache");
   return new Response(events.body, { status, headers });
+}
+
+type Continued = Extract<Answer["body"], { kind: "continued" }>;
+
+function relayed(
+  exchange: Exchange,
+  status: number,
+  headers: Headers,
+  { bytes, rest, room, length }: Continued,
+  { cutoff, conclude, outcome }: Forwarded,
+): Response {
+  const idleMs = exchange.edge.config.DEADLINES.answerIdle * msPerS;
+  const relay = new Relay(rest, { idleMs, cutoff, first: bytes.byteLength, length });
+  // Its server has done its part if it was not silent up to here: a client that takes its time doesn't count as work of a server.
+  const slow = setTimeout(() => conclude?.(outcome, relay.bytes), slowFactor * idleMs);
+  const concluded = relay.ended.then((end) => {
+    clearTimeout(slow);
+    conclude?.(end, relay.bytes);
+    // What an error means has been said by its head.
+    return end.kind === "success" ? outcome : end;
+  });
+  exchange.waitUntil(concluded);
+  exchange.ending = concluded;
+  if (length === null) headers.delete("content-length");
+  return new Response(followedBy(bytes, relay, room, length), { status, headers });
 }
 
 /** Of an answer that is the edge's own: nothing was looked up and nothing was asked. */

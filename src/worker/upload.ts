@@ -1,5 +1,5 @@
 /** A client's body as it comes, given up where nothing comes any more. */
-import { byteSource } from "./byte-source.ts";
+import { byteSource, Patient, Silence } from "./byte-source.ts";
 import type { ByteSource } from "./byte-source.ts";
 
 /** Why a client's body could not be had: it broke off or is malformed, or the client fell silent. */
@@ -21,62 +21,31 @@ export class UploadFailed extends Error {
   }
 }
 
-function silent(idleMs: number): UploadFailed {
-  return new UploadFailed("request_timeout", `nothing has come for ${idleMs} ms`);
-}
-
 function broken(error: unknown): UploadFailed {
-  return error instanceof UploadFailed ? error : new UploadFailed("body_unreadable", String(error));
+  if (error instanceof UploadFailed) return error;
+  return error instanceof Silence
+    ? new UploadFailed("request_timeout", error.message)
+    : new UploadFailed("body_unreadable", String(error));
 }
 
-/** Its reads throw `UploadFailed` only. Time in which nobody reads is no silence of the client. */
+/** Its reads throw `UploadFailed` only. */
 export class Upload implements ByteSource {
-  readonly #source: ByteSource;
-  readonly #idleMs: number;
-  #waitingSinceMs: number | null = null;
-  #giveUp: ((error: UploadFailed) => void) | null = null;
-  #timer: ReturnType<typeof setTimeout> | null = null;
+  readonly #source: Patient;
 
   constructor(body: ReadableStream<Uint8Array>, idleMs: number) {
-    this.#source = byteSource(body);
-    this.#idleMs = idleMs;
+    this.#source = new Patient(byteSource(body), idleMs);
   }
 
   async read(room: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-    this.#waitingSinceMs = Date.now();
-    this.#timer ??= setTimeout(() => this.#ring(Date.now()), this.#idleMs);
     try {
-      const piece = await new Promise<Uint8Array<ArrayBuffer>>((resolve, reject) => {
-        this.#giveUp = reject;
-        this.#source.read(room).then(resolve, reject);
-      });
-      if (piece.byteLength === 0) this.#end();
-      return piece;
+      return await this.#source.read(room);
     } catch (error) {
-      this.#end();
       throw broken(error);
-    } finally {
-      this.#waitingSinceMs = null;
     }
   }
 
-  async cancel(reason?: unknown): Promise<void> {
-    this.#end();
-    await this.#source.cancel(reason);
-  }
-
-  /** One timer, however many pieces: it looks back when it rings. */
-  #ring(nowMs: number): void {
-    this.#timer = null;
-    if (this.#waitingSinceMs === null) return;
-    const left = this.#waitingSinceMs + this.#idleMs - nowMs;
-    if (left > 0) this.#timer = setTimeout(() => this.#ring(Date.now()), left);
-    else this.#giveUp?.(silent(this.#idleMs));
-  }
-
-  #end(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
+  cancel(reason?: unknown): Promise<void> {
+    return this.#source.cancel(reason);
   }
 }
 
@@ -84,7 +53,7 @@ export class Upload implements ByteSource {
 export async function uploadedWhole(request: Request, idleMs: number): Promise<Uint8Array> {
   let timer: ReturnType<typeof setTimeout> | null = null;
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(silent(idleMs)), idleMs);
+    timer = setTimeout(() => reject(new Silence(`nothing has come for ${idleMs} ms`)), idleMs);
   });
   try {
     return new Uint8Array(await Promise.race([request.arrayBuffer(), late]));

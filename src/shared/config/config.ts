@@ -126,6 +126,8 @@ export interface DeadlineConfig {
   readonly token: number;
   readonly task: number;
   readonly generate: number;
+  /** Of a backend that sends nothing in the middle of an answer that is no stream of events. */
+  readonly answerIdle: number;
   /** Of a client that sends nothing of the body that it has announced. */
   readonly uploadIdle: number;
   /** KiB per second that must come, beyond a first `uploadIdle`, of a body of declared length that is passed on. */

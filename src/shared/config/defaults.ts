@@ -148,6 +148,8 @@ export const defaults = {
     uploadIdle: 30,
     /** A tenth of a poor mobile line: 50 MB may take 50 min. */
     uploadRate: 16,
+    /** A server sends an answer in one go once it has it: in the middle of one, this is longer than a network's usual pauses. */
+    answerIdle: 30,
     /** A stream's first chunk comes after ~5 ms. */
     streamFirstByte: 30,
     /** Pictures stay silent for up to 15 min. */

@@ -327,6 +327,7 @@ const configEntries = {
     token: v.optional(seconds(0.1, 3600), d.DEADLINES.token),
     task: v.optional(seconds(0.1, 3600), d.DEADLINES.task),
     generate: v.optional(seconds(1, 2 * 3600), d.DEADLINES.generate),
+    answerIdle: v.optional(seconds(0.1, 3600), d.DEADLINES.answerIdle),
     uploadIdle: v.optional(seconds(0.1, 3600), d.DEADLINES.uploadIdle),
     uploadRate: v.optional(amount(1, 1_000_000, "KiB a second"), d.DEADLINES.uploadRate),
     streamFirstByte: v.optional(seconds(0.1, 3600), d.DEADLINES.streamFirstByte),

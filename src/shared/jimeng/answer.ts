@@ -175,6 +175,9 @@ export function classifyThrown(cause: ThrownCause, phase: ThrownPhase, elapsedMs
   return outcome("backend_fault", executed, true, answered ? "cut" : cause);
 }
 
+/** An answer that fell silent in its middle. A ping passes where only what is large does not, so it is no proof of health. */
+export const stalled: Outcome = outcome("backend_fault", "unknown", false, "stalled");
+
 /**
  * Reads a Jimeng error out of a parsed body: `{"code": negative, "message", "data"}`, under any status. Null for
  * everything else, a success's `code: 0` among it.

@@ -15,6 +15,7 @@ export interface RawOptions {
   readonly models?: readonly string[];
   /** Stand-ins in the same fleet. */
   readonly beside?: readonly BackendSpec[];
+  readonly logFile?: string;
 }
 
 /** `/test/*` is an extra route of class query, uncached unless the configuration says otherwise. */
@@ -23,6 +24,7 @@ export async function startRawSystem({
   config = {},
   models,
   beside = [],
+  logFile,
 }: RawOptions = {}): Promise<RawSystem> {
   const backends = await Promise.all(Array.from({ length: count }, () => RawBackend.start()));
   const standIns = await Promise.all(beside.map((spec) => TestBackend.start(spec)));
@@ -34,6 +36,7 @@ export async function startRawSystem({
   const edge = await startEdgeBefore(standIns, {
     config: { ROUTES: routes, ...config },
     variables: { BACKEND_SERVERS: JSON.stringify(servers) },
+    ...(logFile === undefined ? {} : { logFile }),
   });
   await edge.get("/health");
   const stop = async (): Promise<void> => {

@@ -103,7 +103,7 @@ describe("without the registry", () => {
       const { port } = new URL(String(input));
       reached.push(port);
       if (port === dead) throw new Error("Network connection lost.");
-      return new Response("pong");
+      return new Response("pong", { headers: { "content-length": "4" } });
     });
   });
   afterEach(async () => {
