@@ -111,7 +111,12 @@ async function readWithin(stream: ReadableStream<Uint8Array>, { bytes, withinMs 
     clearTimeout(timer);
   }
   room.give();
-  return { kind: "whole", bytes: joined(chunks, size) };
+  return { kind: "whole", bytes: ofItsSize(joined(chunks, size)) };
+}
+
+/** A piece lies in the block of 4 KiB that the runtime read it into, and would keep the block for as long as it is kept itself. */
+function ofItsSize(bytes: Uint8Array): Uint8Array {
+  return bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
 }
 
 function isJson(headers: Headers): boolean {

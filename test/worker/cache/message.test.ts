@@ -43,3 +43,15 @@ test("a passed body arrives whole, and its room is free when its client has it",
   expect([got.byteLength, got.every((byte) => byte === 7)]).toEqual([sent.byteLength, true]);
   expect(bufferedBytes()).toBe(before);
 });
+
+test.each([
+  ["of bytes at hand", () => new Response("a small answer")],
+  [
+    "that came in pieces",
+    () => new Response(new Response("a small answer").body?.pipeThrough(new IdentityTransformStream())),
+  ],
+])("a small body %s holds on to no more memory than it is counted with", async (_how, respond) => {
+  const body = await readBody(respond(), limits);
+  expect(body.kind).toBe("whole");
+  if (body.kind === "whole") expect(body.bytes.buffer.byteLength).toBe(body.bytes.byteLength);
+});
