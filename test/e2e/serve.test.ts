@@ -1,5 +1,4 @@
 /** `npm run serve` from outside: what it believes, what it leaves behind, and how it ends. */
-import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -8,8 +7,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { TestBackend } from "./edge.ts";
+import { childrenOf, launchServe, servedUrl } from "./serve-process.ts";
 
-const root = join(import.meta.dirname, "..", "..");
 const adminToken = "a-secret-that-must-stay-off-the-disk";
 
 let backend: TestBackend;
@@ -43,8 +42,8 @@ class Served {
     const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
     const url = await new Promise<string>((resolve, reject) => {
       lines.on("line", (line) => {
-        const found = /listens on (http:\S+)/.exec(line)?.[1];
-        if (found !== undefined) resolve(found);
+        const found = servedUrl(line);
+        if (found !== null) resolve(found);
       });
       void gone.then((code) => reject(new Error(`serve ended with code ${code}`)));
     });
@@ -54,10 +53,8 @@ class Served {
   }
 
   /** Processes that it started and that still run. */
-  async children(): Promise<readonly string[]> {
-    const ids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-    const stats = await Promise.all(ids.map((id) => readFile(`/proc/${id}/stat`, "utf8").catch(() => "")));
-    return ids.filter((_, index) => stats[index]?.split(") ")[1]?.split(" ")[1] === String(this.child.pid));
+  children(): Promise<readonly number[]> {
+    return childrenOf(this.child.pid as number);
   }
 
   async stop(): Promise<number | null> {
@@ -68,16 +65,13 @@ class Served {
 
 function launch(args: readonly string[], variables: Readonly<Record<string, string>>): ChildProcess {
   const servers = JSON.stringify([{ url: backend.url, name: "one" }]);
-  return spawn(process.execPath, [join(root, "tools", "serve.ts"), "--env-file", "/dev/null", ...args], {
-    cwd: root,
-    env: { PATH: process.env["PATH"], BACKEND_SERVERS: servers, ADMIN_TOKEN: adminToken, ...variables },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const own = { BACKEND_SERVERS: servers, ADMIN_TOKEN: adminToken };
+  return launchServe(args, { ...own, ...variables }, ["ignore", "pipe", "pipe"]);
 }
 
-function isRunning(pid: string): boolean {
+function isRunning(pid: number): boolean {
   try {
-    process.kill(Number(pid), 0);
+    process.kill(pid, 0);
     return true;
   } catch {
     return false;
@@ -140,7 +134,7 @@ describe.each([
   test("a process that dies takes the others with it, and the exit code says so", async () => {
     const served = await Served.start(args);
     const children = await served.children();
-    process.kill(Number(children[0]), "SIGKILL");
+    process.kill(children[0] as number, "SIGKILL");
     expect(await served.gone).toBe(1);
     expect(children.filter(isRunning)).toEqual([]);
   });

@@ -1,6 +1,6 @@
 /**
- * What stays in memory of very many requests, on plain workerd: beside the Worker and its objects there is nothing in the
- * process. In the soak a simulated D1, KV and cache lie in it, too.
+ * What stays in memory of very many requests, as fast as they are answered, and with the engine's own settings: the soak has
+ * those of `npm run serve`, and as many requests as its clients ask for.
  */
 import { prepareBundle } from "../../demo/bundle.ts";
 import { join } from "node:path";

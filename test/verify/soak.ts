@@ -1,173 +1,225 @@
 /**
- * Ten minutes of mixed traffic, and then the books: what was sent, logged, counted by the limiter, by the registry and by the
- * backends must be equal, and memory must not have grown. `SOAK_MINUTES` and `SOAK_RATE` make it shorter or gentler.
+ * Ten minutes of mixed traffic on an edge as `npm run serve` runs it, and then the books: what was sent, logged, counted by
+ * the limiter, by the registry and by the servers must be equal, and memory must not have grown. `SOAK_MINUTES` and
+ * `SOAK_RATE` make it shorter (more than one) or gentler.
  */
-import { createReadStream, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { startSystem } from "../e2e/edge.ts";
-import type { EdgeSystem } from "../e2e/edge.ts";
-import { Load } from "../e2e/forwarding/load.ts";
-import { residentMiB, workerdPid } from "../e2e/forwarding/observed.ts";
-import { readExposition } from "../shared/metrics/exposition-lint.ts";
+import { TestBackend } from "../e2e/edge.ts";
+import { becomes, residentMiB } from "../e2e/forwarding/observed.ts";
+import { countsAtBackends, noRoute, readLogBook, samplesBy, total } from "../e2e/soak/books.ts";
+import type { Counts, LogBook } from "../e2e/soak/books.ts";
+import { Clients } from "../e2e/soak/clients.ts";
+import type { Kind, Tally } from "../e2e/soak/clients.ts";
+import { startSelfHosted } from "../e2e/soak/edge.ts";
+import type { SelfHostedEdge } from "../e2e/soak/edge.ts";
 import type { ReadFamily } from "../shared/metrics/exposition-lint.ts";
 import type { Verification, VerificationReport } from "../verification.ts";
 
 const minutes = Number(process.env["SOAK_MINUTES"] ?? 10);
 const rate = Number(process.env["SOAK_RATE"] ?? 300);
-/** One in twenty is a generation. */
-const generationShare = 0.05;
-/** After the first minute the caches, pools and compiled code stand. */
-const warmUpMs = 60_000;
-/** Five hundred new clients are five hundred new objects, which cost this machine some tens of milliseconds each: they come slowly. */
-const rampMs = 30_000;
+const clientCount = 500;
+/** Each asks three times a second, and is blocked again and again. */
+const floodingClients = 10;
+const minuteMs = 60_000;
+const sampleMs = 1000;
 const growthAllowed = 0.05;
 
 const config = {
-  // Far above what an address of the load sends, so that everything is counted and nothing refused.
-  RATE_LIMIT: { requests: 10_000, window: 60, blockDuration: 60 },
-  // Probes ask another path than clients do, so that the backends' counts of `/ping` are the clients' alone.
+  // As by default, with a block that ends within the run, so that clients are blocked more than once.
+  RATE_LIMIT: { requests: 100, window: 60, blockDuration: 60, durability: "write-behind" },
+  LOG: { console: true, sample: 1 },
+  // Probes ask another path than clients do, so that the servers' counts of `/ping` are the clients' alone.
   HEALTH_CHECK: { path: "/test/health" },
 };
 
 /**
  * Five hundred limiters write three hundred times a second, each time to the disk; what a machine's disk does with that is
- * not what is looked at here. The processes that are started take their folders from it too.
+ * not what is looked at here.
  */
-if (existsSync("/dev/shm")) process.env["TMPDIR"] ??= "/dev/shm";
-
-interface Logged {
-  lines: number;
-  attemptsAtPing: number;
-  failures: number;
-}
-
-async function readLog(file: string): Promise<Logged> {
-  const logged: Logged = { lines: 0, attemptsAtPing: 0, failures: 0 };
-  for await (const line of createInterface({ input: createReadStream(file) })) {
-    const start = line.indexOf('{"id"');
-    if (start < 0) continue;
-    const entry = JSON.parse(line.slice(start)) as {
-      url: string;
-      route: string | null;
-      attempts: number;
-      status: number;
-    };
-    // The operators' own questions, asked by this check.
-    if (entry.route === null) continue;
-    logged.lines += 1;
-    if (entry.route === "GET /ping") logged.attemptsAtPing += entry.attempts;
-    if (entry.status >= 400) logged.failures += 1;
-  }
-  return logged;
-}
-
-async function metricsOf(system: EdgeSystem): Promise<readonly ReadFamily[]> {
-  return readExposition(await (await system.operate("/metrics")).text());
-}
-
-/** Sum of a family's samples whose labels hold all of `labels`. */
-function sumOf(families: readonly ReadFamily[], name: string, labels: Readonly<Record<string, string>> = {}): number {
-  const samples = families.flatMap((family) => family.samples).filter((sample) => sample.name === name);
-  const wanted = samples.filter((sample) =>
-    Object.entries(labels).every(([label, value]) => sample.labels.get(label) === value),
-  );
-  return wanted.reduce((sum, sample) => sum + sample.value, 0);
-}
-
-async function countAtBackends(system: EdgeSystem, route: string): Promise<number> {
-  const counts = await Promise.all(system.backends.map((backend) => backend.counts()));
-  return counts.reduce((sum, count) => sum + (count[route] ?? 0), 0);
-}
+const parentFolder = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 
 async function soak(report: VerificationReport): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "jimeng-edge-soak-"));
-  const logFile = join(folder, "edge.log");
-  const backends = (["mapped", "flat-1", "mapped"] as const).map((dialect, index) => ({
-    name: `soak-${index}`,
-    dialect,
-  }));
-  const system = await startSystem({ backends, config, logFile });
+  const folder = mkdtempSync(join(parentFolder, "jimeng-edge-soak-"));
+  const started: TestBackend[] = [];
+  let edge: SelfHostedEdge | null = null;
   try {
-    const pid = workerdPid(system);
-    const ramp = loadOf(system, rate / 6);
-    ramp.start();
-    await sleep(rampMs);
-    await ramp.stop(60_000);
-    const load = loadOf(system, rate);
-    load.start();
-    await sleep(warmUpMs);
-    const warmMiB = residentMiB(pid);
-    await sleep(minutes * 60_000 - warmUpMs);
-    const endMiB = residentMiB(pid);
-    await load.stop(60_000);
-    // Two reports' time: what isolates saw last is told by then.
-    await sleep(3_000);
-    memory(report, warmMiB, endMiB);
-    await books(report, system, [ramp, load], await readLog(logFile));
+    for (const [index, dialect] of (["mapped", "flat-1", "mapped"] as const).entries())
+      started.push(await TestBackend.start({ name: `soak-${index}`, dialect }));
+    edge = await startSelfHosted(folder, started, config);
+    const clients = new Clients(edge.port, clientCount, floodingClients);
+    clients.start(rate);
+    memory(report, await watched(edge.pid));
+    await clients.stop();
+    await everythingTold(edge);
+    await books(report, clients.tally, edge, started);
   } finally {
-    await system.stop();
+    await edge?.stop();
+    await Promise.all(started.map((backend) => backend.kill()));
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-function loadOf(system: EdgeSystem, perSecond: number): Load {
-  return new Load(system, { generations: perSecond * generationShare, cheap: perSecond * (1 - generationShare) });
+/** MiB in each second of the run. */
+async function watched(pid: number): Promise<readonly number[]> {
+  const startedMs = performance.now();
+  const seen: number[] = [];
+  for (let atMs = sampleMs; atMs <= minutes * minuteMs; atMs += sampleMs) {
+    await sleep(startedMs + atMs - performance.now());
+    seen.push(residentMiB(pid));
+  }
+  return seen;
 }
 
-function memory(report: VerificationReport, warmMiB: number, endMiB: number): void {
-  const growth = endMiB / warmMiB - 1;
-  const measured = `${warmMiB.toFixed(0)} MiB after a minute, ${endMiB.toFixed(0)} MiB at the end (${(growth * 100).toFixed(1)} %)`;
-  report.check("memory grows by less than 5 % after the first minute", growth < growthAllowed, measured);
+/** No lease is open, and the isolate has reported twice since: what it saw last is told by then. */
+async function everythingTold(edge: SelfHostedEdge): Promise<void> {
+  const open = async (): Promise<number> => total(samplesBy(await edge.metrics(), "jimeng_edge_leases", "state"));
+  await becomes(open, (leases) => leases === 0, "leases in flight");
+  await sleep(3000);
 }
+
+/** From the end of the first minute to whichever second was highest after it. */
+function memory(report: VerificationReport, seenMiB: readonly number[]): void {
+  const perMinute = minuteMs / sampleMs;
+  const atMinute = seenMiB[perMinute - 1] as number;
+  const highest = Math.max(...seenMiB.slice(perMinute));
+  const growth = highest / atMinute - 1;
+  report.check(
+    "memory grows by less than 5 % after the first minute",
+    growth < growthAllowed,
+    `${atMinute.toFixed(0)} MiB after a minute, ${highest.toFixed(0)} MiB at the most after it (${(growth * 100).toFixed(1)} %)`,
+  );
+  const ends = seenMiB.filter((_, second) => (second + 1) % perMinute === 0);
+  report.note(`MiB at the end of each minute: ${ends.map((mib) => mib.toFixed(0)).join(" ")}`);
+}
+
+/** What a client may be answered with; `left`: it went away itself. */
+const expected: Readonly<Record<Kind, readonly string[]>> = {
+  ping: ["200"],
+  token: ["200"],
+  models: ["200"],
+  stats: ["200"],
+  day_stats: ["200"],
+  picture: ["200"],
+  stream: ["200"],
+  task: ["200"],
+  task_status: ["200"],
+  left_picture: ["left"],
+  left_stream: ["left"],
+  flood: ["200", "429"],
+  unknown: ["404"],
+};
+
+function unexpected(tally: Tally): Counts {
+  const found = Object.entries(tally).flatMap(([kind, counts]) =>
+    Object.entries(counts)
+      .filter(([what]) => !expected[kind as Kind].includes(what))
+      .map(([what, count]) => [`${kind} ${what}`, count] as const),
+  );
+  return Object.fromEntries(found);
+}
+
+const routes: Readonly<Record<Kind, string>> = {
+  ping: "GET /ping",
+  flood: "GET /ping",
+  token: "POST /token/check",
+  models: "GET /v1/models",
+  stats: "GET /usage/stats",
+  day_stats: "GET /usage/stats",
+  picture: "POST /v1/images/generations",
+  left_picture: "POST /v1/images/generations",
+  stream: "POST /v1/chat/completions",
+  left_stream: "POST /v1/chat/completions",
+  task: "POST /v1/async/images/generations",
+  task_status: "GET /v1/async/tasks/:id/status",
+  unknown: noRoute,
+};
+
+/** The registry counts by class; the classes of the routes that are asked for here. */
+const classRoutes = {
+  query: ["GET /ping", "GET /v1/models"],
+  usage: ["GET /usage/stats"],
+  token: ["POST /token/check"],
+  generate: ["POST /v1/images/generations"],
+  stream: ["POST /v1/chat/completions"],
+  task: ["POST /v1/async/images/generations", "GET /v1/async/tasks/:id/status"],
+} as const;
+
+/** Probes ask for it too, so the servers' count is not that of the clients' requests. */
+const probedRoute = "GET /v1/models";
 
 async function books(
   report: VerificationReport,
-  system: EdgeSystem,
-  loads: readonly Load[],
-  logged: Logged,
+  tally: Tally,
+  edge: SelfHostedEdge,
+  backends: readonly TestBackend[],
 ): Promise<void> {
-  const cheap = loads.flatMap((load) => load.cheap);
-  const generations = loads.flatMap((load) => load.generations);
-  const all = [...cheap, ...generations];
-  const failed = all.filter((sent) => sent.status !== 200);
-  report.note(
-    `${all.length} requests, ${generations.length} of them generations, at ${rate} a second for ${minutes} min`,
-  );
-  report.check("no request failed", failed.length === 0, JSON.stringify(failed.slice(0, 3)));
-  const families = await metricsOf(system);
-  const equal = (claim: string, left: number, right: number): void =>
-    report.check(claim, left === right, `${left} = ${right}`);
-  equal("sent = logged", all.length, logged.lines);
-  equal(
-    "sent = counted by the limiter",
-    all.length,
-    sumOf(families, "jimeng_edge_limiter_decisions_total", { decision: "admitted" }),
-  );
-  const pings = cheap.filter((sent) => sent.what === "/ping").length;
-  equal(
-    "attempts at /ping in the log = at the backends",
-    logged.attemptsAtPing,
-    await countAtBackends(system, "GET /ping"),
-  );
-  report.note(`${pings} pings asked for`);
-  const submits = (await Promise.all(system.backends.map((backend) => backend.submitCount()))).reduce(
-    (sum, count) => sum + count,
-    0,
-  );
-  equal(
-    "generations answered = submits counted by the backends",
-    generations.filter((sent) => sent.status === 200).length,
-    submits,
-  );
-  equal(
-    "generations answered = successes counted by the registry",
-    submits,
-    sumOf(families, "jimeng_edge_backend_attempts_total", { class: "generate", outcome: "success" }),
-  );
+  const logged = await readLogBook(edge.logFile);
+  const families = await edge.metrics();
+  const sent = Object.values(tally).reduce((sum, counts) => sum + total(counts), 0);
+  report.note(`${sent} requests of ${clientCount} clients, ${rate} a second for ${minutes} min: ${summary(tally)}`);
+  const failed = unexpected(tally);
+  report.check("no request failed", total(failed) === 0, JSON.stringify(failed));
+  report.check("the log tells of no error", logged.complaints.length === 0, logged.complaints.slice(0, 3).join(" "));
+  const equal = equalityIn(report);
+  equal("sent = logged", sent, logged.lines);
+  for (const [route, count] of Object.entries(sentByRoute(tally))) {
+    equal(`${route === noRoute ? "no route" : route}: sent = logged`, count, logged.requests[route] ?? 0);
+  }
+  atLimiter(equal, tally, families, logged);
+  atRegistry(equal, families, logged);
+  atServers(equal, await countsAtBackends(backends), logged);
 }
 
-const verification: Verification = { name: "Ten minutes of mixed traffic, and the books", run: soak };
-export default verification;
+type Equal = (claim: string, ...counts: readonly number[]) => void;
+
+function equalityIn(report: VerificationReport): Equal {
+  return (claim, ...counts) => report.check(claim, new Set(counts).size === 1, counts.join(" = "));
+}
+
+function sentByRoute(tally: Tally): Counts {
+  const sums: Record<string, number> = {};
+  for (const [kind, route] of Object.entries(routes)) sums[route] = (sums[route] ?? 0) + total(tally[kind as Kind]);
+  return sums;
+}
+
+function atLimiter(equal: Equal, tally: Tally, families: readonly ReadFamily[], logged: LogBook): void {
+  const decisions = samplesBy(families, "jimeng_edge_limiter_decisions_total", "decision");
+  const { admitted = 0, refused = 0, remembered = 0 } = decisions;
+  const turnedAway = tally.flood["429"] ?? 0;
+  const onRoutes = total(sentByRoute(tally)) - total(tally.unknown);
+  equal("sent on a route = counted by the limiter", onRoutes, total(decisions));
+  equal("let pass = admitted by the limiter", onRoutes - turnedAway, admitted);
+  equal("refused = logged as refused = refused by the limiter", turnedAway, logged.refused, refused + remembered);
+}
+
+function atRegistry(equal: Equal, families: readonly ReadFamily[], logged: LogBook): void {
+  for (const [name, ofClassRoutes] of Object.entries(classRoutes)) {
+    const attempts = ofClassRoutes.reduce((sum, route) => sum + (logged.attempts[route] ?? 0), 0);
+    const counted = samplesBy(ofClass(families, name), "jimeng_edge_backend_attempts_total", "outcome");
+    equal(`${name}: attempts in the log = counted by the registry`, attempts, total(counted));
+  }
+}
+
+function atServers(equal: Equal, counted: Counts, logged: LogBook): void {
+  for (const [route, attempts] of Object.entries(logged.attempts)) {
+    if (route !== probedRoute) equal(`${route}: attempts in the log = at the servers`, attempts, counted[route] ?? 0);
+  }
+}
+
+function ofClass(families: readonly ReadFamily[], name: string): readonly ReadFamily[] {
+  return families.map((family) => ({
+    ...family,
+    samples: family.samples.filter(({ labels }) => labels.get("class") === name),
+  }));
+}
+
+function summary(tally: Tally): string {
+  return Object.entries(tally)
+    .map(([kind, counts]) => `${total(counts)} ${kind.replace("_", " ")}`)
+    .join(", ");
+}
+
+export default { name: "Ten minutes of mixed traffic, and the books", run: soak } satisfies Verification;
