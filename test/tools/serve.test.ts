@@ -40,6 +40,12 @@ describe("workerd's configuration", () => {
   });
 });
 
+test("every process bounds its young generation", () => {
+  for (const setup of [wholeSetup(compatibility, [], null), edgeSetup(compatibility, [])]) {
+    expect(configText(setup)).toContain('v8Flags = ["--max-semi-space-size=16"]');
+  }
+});
+
 describe("variables", () => {
   let folder: string;
   let file: string;

@@ -40,7 +40,7 @@ export interface Setup {
   readonly objectsFolder: string;
   /** Part of every object's identity: another name is another set of objects. */
   readonly uniquePrefix: string;
-  /** For the engine, as for a profile. */
+  /** For the engine. */
   readonly v8Flags?: readonly string[];
 }
 

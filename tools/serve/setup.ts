@@ -15,6 +15,13 @@ export const objectsAddress = "unix:objects.sock";
 export const objectsFolder = "../objects";
 export const httpSocket = "http";
 
+/**
+ * Either half of the engine's young generation, in MiB. Left to itself it grows to twice as much, at 300 requests a second for
+ * almost two minutes, and a process takes a sixth more memory; collecting takes 5 % of the CPU in both cases, and 7 % with 8.
+ */
+const youngHalfMiB = 16;
+const v8Flags = [`--max-semi-space-size=${youngHalfMiB}`];
+
 export interface Compatibility {
   readonly compatibilityDate: string;
   readonly compatibilityFlags: readonly string[];
@@ -55,6 +62,7 @@ export function wholeSetup(compatibility: Compatibility, variables: readonly str
     listeners: address === null ? [] : [{ name: httpSocket, address, service: serviceName }],
     objectsFolder,
     uniquePrefix: serviceName,
+    v8Flags,
   };
 }
 
@@ -69,5 +77,6 @@ export function edgeSetup(compatibility: Compatibility, variables: readonly stri
     listeners: [{ name: httpSocket, address: null, service: serviceName }],
     objectsFolder,
     uniquePrefix: serviceName,
+    v8Flags,
   };
 }
