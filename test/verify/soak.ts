@@ -161,7 +161,11 @@ async function books(
   const sent = Object.values(tally).reduce((sum, counts) => sum + total(counts), 0);
   report.note(`${sent} requests of ${clientCount} clients, ${rate} a second for ${minutes} min: ${summary(tally)}`);
   const failed = unexpected(tally);
-  report.check("no request failed", total(failed) === 0, JSON.stringify(failed));
+  report.check(
+    "no request failed",
+    total(failed) === 0,
+    [JSON.stringify(failed), ...logged.failures].slice(0, 4).join(" "),
+  );
   report.check("the log tells of no error", logged.complaints.length === 0, logged.complaints.slice(0, 3).join(" "));
   const equal = equalityIn(report);
   equal("sent = logged", sent, logged.lines);

@@ -15,6 +15,8 @@ export interface LogBook {
   readonly requests: Counts;
   /** By route: attempts at servers. */
   readonly attempts: Counts;
+  /** Lines of requests that the edge or a server failed. */
+  readonly failures: readonly string[];
   /** Lines beside the requests' that warn or tell of an error. */
   readonly complaints: readonly string[];
 }
@@ -34,17 +36,20 @@ interface LogLine {
 export async function readLogBook(file: string): Promise<LogBook> {
   const requests: Record<string, number> = {};
   const attempts: Record<string, number> = {};
-  const book = { lines: 0, refused: 0, requests, attempts, complaints: [] as string[] };
+  const failures: string[] = [];
+  const complaints: string[] = [];
+  const book = { lines: 0, refused: 0, requests, attempts, failures, complaints };
   for await (const text of createInterface({ input: createReadStream(file) })) {
     const line = text.startsWith("{") ? (JSON.parse(text) as LogLine) : null;
     // What is no JSON comes from the runtime, apart from the line that says where it listens.
     if (line === null) {
-      if (!text.startsWith("jimeng-edge listens")) book.complaints.push(text);
+      if (!text.startsWith("jimeng-edge listens")) complaints.push(text);
     } else if (line.id === undefined) {
-      if (line.level !== "info") book.complaints.push(text);
+      if (line.level !== "info") complaints.push(text);
     } else if (line.url !== "/metrics") {
       book.lines += 1;
       if (line.status === 429) book.refused += 1;
+      if (line.status >= 500) failures.push(text);
       add(requests, line.route ?? noRoute, 1);
       if (line.route !== null) add(attempts, line.route, line.attempts);
     }
