@@ -94,6 +94,56 @@ test.each([
   expect(sources(await Promise.all(waiting))).toEqual({ miss: clients.length });
 });
 
+test.each([
+  ["is for one client alone", {}, { "cache-control": "private" }],
+  ["may depend on a field that nothing accounts for", { "x-own": "1" }, { "cache-control": "max-age=60" }],
+] as const)("after an answer that %s those who come next do not wait for each other", async (what, fields, answer) => {
+  const prefix = `/apart-${what.replaceAll(" ", "-")}`;
+  const headers = { "x-test-store": "patient", ...fields };
+  system.origin.expect(prefix, Date.now(), { headers: answer, body: "own" });
+  await system.client.ask(`${prefix}/x`, { headers });
+  const opened = Promise.withResolvers<void>();
+  system.origin.expect(prefix, Date.now(), { headers: answer, body: "own", after: opened.promise });
+  const waiting = [1, 2, 3].map(() => system.client.ask(`${prefix}/x`, { headers }));
+  await askedFor(prefix, 4);
+  opened.resolve();
+  expect(sources(await Promise.all(waiting))).toEqual({ miss: 3 });
+});
+
+test.each([
+  ["must be confirmed each time", { "cache-control": "no-cache", etag: '"1"' }, {}],
+  ["is not fresh for as long as they ask", { "cache-control": "max-age=60" }, { "cache-control": "min-fresh=100" }],
+  ["is older than they ask", { "cache-control": "max-age=600", age: "100" }, { "cache-control": "max-age=50" }],
+] as const)("an answer that %s is not given to those who have waited for it", async (what, answer, wish) => {
+  const prefix = `/unfit-${what.replaceAll(" ", "-")}`;
+  const opened = Promise.withResolvers<void>();
+  system.origin.expect(prefix, Date.now(), { headers: answer, body: "x", after: opened.promise });
+  const headers = { "x-test-store": "memory" };
+  const first = system.client.ask(`${prefix}/x`, { headers });
+  await askedFor(prefix, 1);
+  const second = system.client.ask(`${prefix}/x`, { headers: { ...headers, ...wish } });
+  await system.client.ask("/counters");
+  opened.resolve();
+  expect([(await first).body, (await second).body]).toEqual(["x", "x"]);
+  expect(system.origin.asked(prefix).length).toBe(2);
+});
+
+test("what stands in for an origin that fails is not given to one who has waited for nothing stale", async () => {
+  const startMs = Date.now();
+  const kept = { "cache-control": "max-age=60, stale-if-error=600" };
+  const at = (seconds: number) => ({ "x-test-store": "memory", "x-test-now": String(startMs + seconds * 1000) });
+  system.origin.expect("/stands-in", startMs, { headers: kept, body: "old" });
+  await system.client.ask("/stands-in/x", { headers: at(0) });
+  const opened = Promise.withResolvers<void>();
+  system.origin.expect("/stands-in", startMs, { status: 500, body: "broken", after: opened.promise });
+  const first = system.client.ask("/stands-in/x", { headers: at(100) });
+  await askedFor("/stands-in", 2);
+  const second = system.client.ask("/stands-in/x", { headers: { ...at(100), "cache-control": "max-age=1000" } });
+  await system.client.ask("/counters");
+  opened.resolve();
+  expect([(await first).body, (await second).body]).toEqual(["old", "broken"]);
+});
+
 test("a failing origin is asked once by a crowd at a route with a lifetime", async () => {
   const opened = Promise.withResolvers<void>();
   const headers = { "set-cookie": "session=1" };
@@ -200,6 +250,7 @@ test("a change during a fetch keeps what that fetch brings from being stored", a
   await system.client.ask("/race/x", { method: "PUT", headers: { "x-test-store": "memory" }, body: "x" });
   opened.resolve();
   expect((await reading).body).toBe("before");
+  expect((await reading).headers["cache-status"]).toBe("jimeng-edge; fwd=uri-miss; fwd-status=200");
   system.origin.expect("/race", Date.now(), { headers, body: "after" });
   expect((await system.client.ask("/race/x", { headers: { "x-test-store": "memory" } })).body).toBe("after");
 });

@@ -430,6 +430,22 @@ export const validation: readonly Case[] = [
   },
   ...(["if-match", "if-unmodified-since"] as const).map((name): Case => ({
     clause: name === "if-match" ? "RFC 9110 §13.1.1" : "RFC 9110 §13.1.4",
+    says: `${name} goes to the origin with a HEAD, too`,
+    steps: [
+      store(tagged),
+      {
+        at: 1,
+        method: "HEAD",
+        headers: { [name]: name === "if-match" ? '"v1"' : httpDate(0) },
+        origin: { status: 412 },
+        status: 412,
+        asked: 1,
+        sent: { [name]: /./ },
+      },
+    ],
+  })),
+  ...(["if-match", "if-unmodified-since"] as const).map((name): Case => ({
+    clause: name === "if-match" ? "RFC 9110 §13.1.1" : "RFC 9110 §13.1.4",
     says: `${name} is the origin's to judge`,
     steps: [
       store(tagged),
