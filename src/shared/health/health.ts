@@ -2,7 +2,8 @@
  * The health of a pool of backends: one pure step for each thing that is heard. Active probes and the outcomes of requests come in;
  * who may be picked, what changed and whom to probe now come out.
  *
- * - `healthy → suspect`: a request failed, or a probe did and nobody else has been shown to be better. Still picked, probed at once.
+ * - `healthy → suspect`: a request failed, or a probe did and nobody else has been shown to be better. Still picked, probed at once. (One
+ *   broken connection alone only has it probed.)
  * - `→ ejected`: a probe failed while another backend's passed; or requests alone accuse it, for `accusationMs`: failures in a row, or
  *   a success rate far below the rest's. By requests alone never more than `maxShare` of the pool. What befalls all ejects none.
  * - `ejected → recovering`: by a passing probe, where a probe could have seen the failures, after `base` × (n − 1).
@@ -209,7 +210,7 @@ class Round {
         this.#judgeTrial(name, health, event);
         return;
       default:
-        if (event.failures > 0) this.#doubt(name, health, event);
+        if (event.failures > 0) this.#doubt(name, health, event, before.testimony[event.reach]);
         if (event.trailingFailures > 0) this.#reinstateIfAllFailInRow(event.reach);
         this.#weighAccusation(name, event.reach);
         this.settle(name);
@@ -231,14 +232,23 @@ class Round {
     });
   }
 
-  #doubt(name: string, health: BackendHealth, event: HealthEvent & { kind: "outcomes" }): void {
+  #doubt(name: string, health: BackendHealth, event: HealthEvent & { kind: "outcomes" }, said: Testimony): void {
     if (health.state === "healthy") {
-      this.#move(name, "suspect", `request_failed:${event.reason}`);
+      if (!this.#mayBeIdleConnection(event, said)) this.#move(name, "suspect", `request_failed:${event.reason}`);
       this.#ask(name);
       return;
     }
     const lastMs = Math.max(health.askedMs ?? 0, health.probedMs ?? 0);
     if (event.seenByProbe && this.#nowMs - lastMs >= askAgainMs) this.#ask(name);
+  }
+
+  /**
+   * Servers close connections that are idle, and a request may be what finds out: one broken connection in a window is no suspicion.
+   * The probe that it brings about tells whether there is more to it.
+   */
+  #mayBeIdleConnection(event: HealthEvent & { kind: "outcomes" }, said: Testimony): boolean {
+    if (!event.seenByProbe || event.failures > 1 || event.reach !== "server") return false;
+    return said.lastFailure === null || this.#nowMs - said.lastFailure.atMs >= this.#windowMs;
   }
 
   #judgeTrial(name: string, health: BackendHealth, event: HealthEvent & { kind: "outcomes" }): void {

@@ -154,6 +154,41 @@ describe("members", () => {
   });
 });
 
+describe("one broken connection of a cheap request, which may have been idle for too long", () => {
+  test("has its backend probed and suspects nobody, whether the next one has succeeded yet or not", () => {
+    for (const successes of [0, 1, 200]) {
+      const ward = new Ward("a", "b");
+      ward.nowMs += 1;
+      ward.report("a", successes, 1, successes === 0 ? 1 : 0, true);
+      expect([ward.state("a"), ward.probeNow]).toEqual(["healthy", ["a"]]);
+      ward.probe("a", true);
+      ward.wait(31);
+      ward.report("a", successes, 1, 0, true);
+      expect(ward.state("a")).toBe("healthy");
+      expect(ward.transitions).toEqual([]);
+    }
+  });
+
+  test("is not alone with another one in the window, in the same report or later", () => {
+    const ward = new Ward("a", "b");
+    ward.report("a", 10, 2, 0, true);
+    ward.report("b", 0, 1, 1, true);
+    ward.wait(29);
+    ward.report("b", 10, 1, 0, true);
+    expect([ward.state("a"), ward.state("b")]).toEqual(["suspect", "suspect"]);
+  });
+
+  test("is more where the probe fails as well, or where it may have ended a generation", () => {
+    const ward = new Ward("a", "b");
+    ward.probe("b", true);
+    ward.fail("a", 1, true);
+    ward.probe("a", false);
+    expect(ward.state("a")).toBe("ejected");
+    ward.fail("b", 1, true, "jimeng");
+    expect(ward.state("b")).toBe("suspect");
+  });
+});
+
 describe("a suspect", () => {
   test("is probed at once", () => {
     const ward = new Ward("a", "b");
