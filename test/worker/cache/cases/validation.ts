@@ -531,6 +531,36 @@ export const validation: readonly Case[] = [
 
   {
     clause: "RFC 9111 §4.3.5",
+    says: "a HEAD's length in an encoding says nothing about the stored one, which is decoded",
+    steps: [
+      store(tagged),
+      {
+        at: 70,
+        method: "HEAD",
+        origin: { headers: { ...tagged, "content-encoding": "gzip", "content-length": "23" } },
+        asked: 1,
+      },
+      { at: 80, source: "hit", is: "one", origin: { status: 304, headers: tagged }, eventually: true },
+    ],
+  },
+  {
+    clause: "RFC 9111 §4.3.5",
+    says: "a HEAD that is sent elsewhere says nothing about the stored GET",
+    steps: [
+      store(tagged),
+      {
+        at: 1,
+        method: "HEAD",
+        headers: { "cache-control": "no-cache" },
+        origin: { status: 302, headers: { ...minute, location: "/e" } },
+      },
+      // What is done behind an answer is done by then.
+      { at: 1, path: "/y", origin: { headers: minute, body: "y" } },
+      { at: 2, source: "hit", status: 200, is: "one", fields: { location: null, age: "2" } },
+    ],
+  },
+  {
+    clause: "RFC 9111 §4.3.5",
     says: "a HEAD of the same version that may not be stored ends the stored GET",
     steps: [
       store({ ...tagged, "cache-control": "max-age=60, stale-if-error=600" }),
