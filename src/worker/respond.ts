@@ -4,7 +4,7 @@ import { aborted } from "../shared/outcome.ts";
 import type { Outcome } from "../shared/outcome.ts";
 import type { Answer } from "./attempt.ts";
 import { followedBy } from "./body.ts";
-import { handedOut } from "./buffer.ts";
+import { handedOut, uncountedBytes } from "./buffer.ts";
 import { addCors, addVary } from "./cors.ts";
 import { encodingFor, mayCompress } from "./compress.ts";
 import { passEvents } from "./event-stream.ts";
@@ -191,7 +191,19 @@ function compressed(exchange: Exchange, response: Response): Response {
   headers.delete("content-length");
   headers.set("content-encoding", encoding);
   weakenTag(headers);
-  return new Response(response.body, { status, headers });
+  return new Response(withoutLength(response.body, bytes), { status, headers });
+}
+
+/**
+ * A stream that knows its length makes the runtime promise as many bytes of the encoded form, and break off short of them. What is
+ * small is no stream of our making.
+ */
+function withoutLength(
+  body: ReadableStream<Uint8Array> | null,
+  bytes: number | null,
+): ReadableStream<Uint8Array> | null {
+  if (body === null || bytes === null || bytes <= uncountedBytes) return body;
+  return body.pipeThrough(new IdentityTransformStream());
 }
 
 /** An encoded form is another representation: its tag may no longer claim equality byte for byte (RFC 9110 §8.8.1). */

@@ -330,6 +330,23 @@ describe("an encoding", () => {
   });
 
   it.each([
+    ["text/plain", 16_000],
+    ["text/plain", 20_000],
+    ["text/plain", 1_000_000],
+    ["application/json", 60_000],
+    ["application/json", 70_000],
+    ["application/json", 1_000_000],
+  ])("is chosen for what goes out piece by piece, too, and all of it arrives: %s of %i bytes", async (type, size) => {
+    const long = `"${"y".repeat(size)}"`;
+    answers(whole(200, long, { "Content-Type": type }));
+    const plain = await askRaw(raw.edge.port, "/test/x");
+    expect([valuesOf(plain, "content-length"), plain.body.toString("utf8") === long]).toEqual([[`${size + 2}`], true]);
+    const answer = await askRaw(raw.edge.port, "/test/x", { headers: { "Accept-Encoding": "br" } });
+    expect([valuesOf(answer, "content-encoding"), valuesOf(answer, "content-length")]).toEqual([["br"], []]);
+    expect(decoded("br", unchunked(answer.body)) === long).toBe(true);
+  });
+
+  it.each([
     ["a small one", whole(200, '{"a":1}')],
     ["a picture", whole(200, Buffer.alloc(5000), { "Content-Type": "image/webp" })],
     ["no-transform", whole(200, text, { ...json, "Cache-Control": "no-transform" })],
