@@ -43,6 +43,9 @@ function dressed(exchange: Exchange, answer: Response): Response {
   } catch (error) {
     const own = failed(exchange, error);
     own.headers.set("x-request-id", exchange.id);
+    // Nobody will read what it takes the place of, nor wait for the end of that.
+    exchange.ending = null;
+    exchange.waitUntil(answer.body?.cancel().catch(() => undefined) ?? Promise.resolve());
     return own;
   }
 }
