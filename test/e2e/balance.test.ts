@@ -64,8 +64,9 @@ it("a server that can't reach Jimeng is left out though it answers pings and cou
   const names = ["a", "b", "c"];
   const fleet = await startSystem({
     backends: names.map((name) => ({ name })),
-    // Short ejections, and none of the one client's requests refused.
-    config: { EJECTION: { base: 2 }, RATE_LIMIT: { mode: "off" } },
+    // Short ejections after three failures: a suspect is asked once in six seconds, so that a fourth may be long in coming. None
+    // of the one client's requests is refused.
+    config: { EJECTION: { base: 2, consecutive: 3 }, RATE_LIMIT: { mode: "off" } },
   });
   try {
     await fleet.get("/health");
