@@ -499,6 +499,15 @@ export const selecting: readonly Case[] = [
       },
     ],
   },
+  ...(["GET", "HEAD"] as const).map((method): Case => ({
+    clause: "route: 60",
+    says: `nothing older than its time goes out, though the origin has just failed: ${method}`,
+    steps: [
+      { rule: "60", origin: { body: "one" } },
+      { at: 86_459, method, rule: "60", origin: { status: 503 }, source: "stale", status: 200 },
+      { at: 86_461, method, rule: "60", origin: { status: 503 }, status: 503 },
+    ],
+  })),
   {
     clause: "route: 60",
     says: "stale for a minute while a new one is fetched",
