@@ -6,6 +6,7 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TestBackend } from "../e2e/edge.ts";
 import { becomes, residentMiB } from "../e2e/forwarding/observed.ts";
@@ -50,8 +51,12 @@ async function soak(report: VerificationReport): Promise<void> {
       started.push(await TestBackend.start({ name: `soak-${index}`, dialect }));
     edge = await startSelfHosted(folder, started, config);
     const clients = new Clients(edge.port, clientCount, floodingClients);
+    // The clients are a process of their own: where they stand still for seconds, the machine did, and the edge with it.
+    const standstill = monitorEventLoopDelay();
+    standstill.enable();
     clients.start(rate);
     memory(report, await watched(edge.pid));
+    report.note(`the clients' own clock stood still for ${(standstill.max / 1e9).toFixed(1)} s at the most`);
     await clients.stop();
     await everythingTold(edge);
     await books(report, clients.tally, edge, started);
