@@ -1,5 +1,5 @@
 /** One process of plain workerd for each skeleton and for the product, all with the same origin behind them. */
-import { closeSync, existsSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync, rmSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -37,10 +37,14 @@ export async function startSystem(
   const folder = await mkdtemp(join(fastFolder(), "jimeng-edge-bench-"));
   const origin = await startOrigin();
   const started: Partial<Record<WorkerName, Workerd>> = {};
+  // It lies in memory, where a signal in the middle of a start must not leave it.
+  const clear = (): void => rmSync(folder, { recursive: true, force: true });
+  process.once("exit", clear);
   const stop = async (): Promise<void> => {
     await Promise.all(Object.values(started).map((worker) => worker.stop(drainMs)));
     origin.stop();
     await rm(folder, { recursive: true, force: true });
+    process.off("exit", clear);
   };
   try {
     for (const name of needed)

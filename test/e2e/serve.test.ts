@@ -1,10 +1,12 @@
 /** `npm run serve` from outside: what it believes, what it leaves behind, and how it ends. */
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { DatabaseSync } from "node:sqlite";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { TestBackend } from "./edge.ts";
 import { childrenOf, launchServe, servedUrl } from "./serve-process.ts";
@@ -69,10 +71,22 @@ function launch(args: readonly string[], variables: Readonly<Record<string, stri
   return launchServe(args, { ...own, ...variables }, ["ignore", "pipe", "pipe"]);
 }
 
+/** A start that is to fail: its exit code and what it says on stderr. */
+async function refused(
+  args: readonly string[],
+  variables: Readonly<Record<string, string>> = {},
+): Promise<{ readonly code: number; readonly told: string }> {
+  const child = launch(["--port", "0", ...args], variables);
+  let told = "";
+  child.stderr?.on("data", (bytes: Buffer) => (told += bytes.toString("utf8")));
+  const [code] = (await once(child, "close")) as [number];
+  return { code, told };
+}
+
+/** What has ended and that nobody has asked about yet is a zombie: state Z. */
 function isRunning(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
+    return !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
   } catch {
     return false;
   }
@@ -92,6 +106,26 @@ const askForPicture = (url: string): Promise<Response> =>
 
 /** That have reached the backend. */
 const generations = async (): Promise<number> => (await backend.counts())["POST /v1/images/generations"] ?? 0;
+
+/** Those that the registry has on disk. */
+function storedLeases(folder: string): number {
+  const objects = join(folder, "objects", "jimeng-edge-BackendRegistry");
+  const file = readdirSync(objects).find((name) => /^[0-9a-f]{64}\.sqlite$/.test(name)) ?? "";
+  const database = new DatabaseSync(join(objects, file), { readOnly: true });
+  try {
+    return Number(database.prepare("SELECT count(*) AS count FROM lease").get()?.["count"]);
+  } finally {
+    database.close();
+  }
+}
+
+/** That the registry sent. */
+const probes = async (): Promise<number> => (await backend.counts())["GET /ping"] ?? 0;
+
+async function inFlight(url: string): Promise<number | undefined> {
+  const answer = await fetch(`${url}/api/backends`, { headers: { authorization: `Bearer ${adminToken}` } });
+  return ((await answer.json()) as { backends: { inFlight: number }[] }).backends[0]?.inFlight;
+}
 
 describe.each([
   ["one process", []],
@@ -131,6 +165,61 @@ describe.each([
     expect(await answer).toBe("broken");
   });
 
+  test("killed without a word, or ended while it starts, it leaves no process", async () => {
+    const served = await Served.start(args);
+    const children = await served.children();
+    served.child.kill("SIGKILL");
+    await served.gone;
+    await expect.poll(() => children.filter(isRunning)).toEqual([]);
+    const starting = launch(["--port", "0", "--state", stateFolder, ...args], {});
+    await expect.poll(() => childrenOf(starting.pid as number), { interval: 1 }).not.toEqual([]);
+    const begun = await childrenOf(starting.pid as number);
+    starting.kill("SIGTERM");
+    await once(starting, "exit");
+    await expect.poll(() => begun.filter(isRunning)).toEqual([]);
+  });
+
+  test("a port that is taken is an error, and nothing is left running", async () => {
+    const { url } = await Served.start(args);
+    const { port } = new URL(url);
+    const { code, told } = await refused(["--port", port, "--state", join(stateFolder, "other"), ...args]);
+    expect(code).toBe(1);
+    expect(told).toMatch(/address already in use/i);
+    expect(await statusOf(url)).toBe(200);
+  });
+
+  test("a task's home and a generation in flight outlive a kill", async () => {
+    const slow = await TestBackend.start({ name: "slow", demo: { imageMs: 60_000 } });
+    try {
+      const variables = { BACKEND_SERVERS: JSON.stringify([{ url: slow.url, name: "slow" }]) };
+      const first = await Served.start(args, variables);
+      const made = await fetch(`${first.url}/v1/async/images/generations`, { ...picture, body: '{"prompt":"a dog"}' });
+      const { task_id: task } = ((await made.json()) as { data: { task_id: string } }).data;
+      void askForPicture(first.url).catch(() => undefined);
+      await expect.poll(() => storedLeases(stateFolder), { timeout: 10_000 }).toBe(1);
+      first.child.kill("SIGKILL");
+      await first.gone;
+      const again = await Served.start([...args, "--state", stateFolder], variables);
+      expect(await inFlight(again.url)).toBe(1);
+      const status = await fetch(`${again.url}/v1/async/tasks/${task}/status`, { headers: picture.headers });
+      expect([status.status, status.headers.get("x-jimeng-edge-backend")]).toEqual([200, "slow"]);
+    } finally {
+      await slow.kill();
+    }
+  });
+
+  test("probes go on after a kill, without a cron, once a first request has come", async () => {
+    const config = { CONFIG: JSON.stringify({ HEALTH_CHECK: { interval: 1, timeout: 1 } }) };
+    const first = await Served.start(args, config);
+    expect(await statusOf(first.url)).toBe(200);
+    first.child.kill("SIGKILL");
+    await first.gone;
+    const again = await Served.start([...args, "--state", stateFolder], config);
+    expect(await statusOf(again.url)).toBe(200);
+    const before = await probes();
+    await expect.poll(probes, { timeout: 10_000 }).toBeGreaterThanOrEqual(before + 3);
+  });
+
   test("a process that dies takes the others with it, and the exit code says so", async () => {
     const served = await Served.start(args);
     const children = await served.children();
@@ -168,10 +257,7 @@ test("a block outlives a restart over the same state", async () => {
 });
 
 test("a configuration that can't be used is named on stderr, and nothing starts", async () => {
-  const child = launch(["--port", "0"], { CONFIG: '{"RATE_LIMIT":{"requests":-1}}' });
-  let told = "";
-  child.stderr?.on("data", (bytes: Buffer) => (told += bytes.toString("utf8")));
-  const [code] = await once(child, "exit");
+  const { code, told } = await refused([], { CONFIG: '{"RATE_LIMIT":{"requests":-1}}' });
   expect(code).toBe(1);
   expect(told).toContain("RATE_LIMIT.requests");
 });

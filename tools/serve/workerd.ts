@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { createRequire } from "node:module";
 import { once } from "node:events";
+import type { Socket } from "node:net";
 import { dirname } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
@@ -49,7 +50,8 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
       detached: true,
     },
   );
-  const ended = once(child, "exit").then(([code, signal]) => (signal === null ? `code ${code}` : String(signal)));
+  const exit = once(child, "exit").then(([code, signal]) => (signal === null ? `code ${code}` : String(signal)));
+  const ended = endsWithUs(child, exit);
   try {
     const ports = await listening(child, options.sockets, ended);
     return { pid: child.pid as number, ports, ended, stop: (drainMs) => stop(child, ended, drainMs) };
@@ -57,6 +59,30 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
     child.kill("SIGKILL");
     throw error;
   }
+}
+
+/** Kills the process that it is given as soon as its own input ends. */
+const sentryScript = 'read -r _; kill -KILL "$0"';
+
+/**
+ * A shell that waits for the end of a pipe which only this process holds: whatever ends this process, workerd ends with it.
+ * A handler of signals or of the exit can't promise that, since SIGKILL runs none. Where there is no shell nobody watches.
+ */
+async function endsWithUs(child: ChildProcess, exit: Promise<string>): Promise<string> {
+  if (child.pid === undefined) return exit;
+  const sentry = spawn("/bin/sh", ["-c", sentryScript, String(child.pid)], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+  });
+  const over = once(sentry, "exit").catch(() => undefined);
+  sentry.unref();
+  (sentry.stdin as Socket).unref();
+  const how = await exit;
+  // Before anybody else could be given the number of the process that is gone.
+  sentry.ref();
+  sentry.kill("SIGKILL");
+  await over;
+  return how;
 }
 
 /** The package's own launcher would be one more process between us and it. */
