@@ -179,6 +179,13 @@ describe.each([
     await expect.poll(() => begun.filter(isRunning)).toEqual([]);
   });
 
+  test("a second edge over the same state is refused in one line, and the first goes on", async () => {
+    const served = await Served.start(args);
+    const { code, told } = await refused(["--state", stateFolder, ...args]);
+    expect([code, told]).toEqual([1, `another edge runs over ${stateFolder}; --state takes another folder\n`]);
+    expect(await statusOf(served.url)).toBe(200);
+  });
+
   test("a port that is taken is an error, and nothing is left running", async () => {
     const { url } = await Served.start(args);
     const { port } = new URL(url);

@@ -7,6 +7,7 @@ import { readBundle } from "../../demo/bundle.ts";
 import { configText } from "./capnp.ts";
 import { edgeSetup, httpSocket, objectsAddress, wholeSetup } from "./setup.ts";
 import type { Compatibility } from "./setup.ts";
+import { StateLock } from "./state-lock.ts";
 import { firstDescriptor, startWorkerd } from "./workerd.ts";
 import type { Workerd } from "./workerd.ts";
 
@@ -33,8 +34,19 @@ export interface Server {
 }
 
 export async function serve(options: ServeOptions): Promise<Server> {
-  const folder = join(options.stateFolder, "run");
   await mkdir(join(options.stateFolder, "objects"), { recursive: true });
+  const lock = new StateLock(options.stateFolder);
+  try {
+    const server = await start(options);
+    return { ...server, stop: (drainMs) => server.stop(drainMs).finally(() => lock.release()) };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+async function start(options: ServeOptions): Promise<Server> {
+  const folder = join(options.stateFolder, "run");
   // Whoever may open the socket in it may do everything with the objects.
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true, mode: 0o700 });
