@@ -5,7 +5,9 @@
 import { loadavg } from "node:os";
 import { join } from "node:path";
 import { defineCommand, runMain } from "citty";
+import type { ArgsDef } from "citty";
 import { prepareBundle } from "../demo/bundle.ts";
+import { refuseUnknown, UsageError } from "../tools/flags.ts";
 import { callsAt } from "./calls.ts";
 import type { CallsAtRate } from "./calls.ts";
 import { cases, moreRatios, ratios } from "./cases.ts";
@@ -34,7 +36,7 @@ const say = (text: string): void => void process.stderr.write(`${text}\n`);
 function find(name: string): Case {
   const found = cases.find((one) => one.name === name);
   if (found === undefined)
-    throw new Error(`there is no case ${name}; there are ${cases.map((one) => one.name).join(", ")}`);
+    throw new UsageError(`--only: there is no case ${name}; there are ${cases.map((one) => one.name).join(", ")}`);
   return found;
 }
 
@@ -100,21 +102,18 @@ const command = defineCommand({
     only: { type: "string", description: "names of cases, with commas: quick looks, no ratios" },
     write: { type: "boolean", description: "put the results into docs/performance.md" },
   },
-  async run({ args }) {
-    const chosen = args.only === undefined ? cases : args.only.split(",").map(find);
+  async run({ args, cmd }) {
+    const { chosen, count, requests, connections } = read(args, cmd.args as ArgsDef);
     say("building…");
     const bundle = await prepareBundle(root);
     const generator = await startGenerator();
     const before = loadavg()[0] as number;
     let running: System | null = null;
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void stopAll(running, generator));
-    const requests = whole("requests", args.requests);
-    const connections = whole("connections", args.connections);
     const start = async (): Promise<Bench> => {
       running = await startSystem(bundle, [...new Set(chosen.map((one) => one.worker))]);
       return { system: running, generator, requests, connections };
     };
-    const count = whole("rounds", args.rounds);
     try {
       const measured = await rounds(count, chosen, start);
       if (args.only !== undefined) return showMedians(measured.closed);
@@ -129,6 +128,43 @@ const command = defineCommand({
     }
   },
 });
+
+interface Asked {
+  readonly chosen: readonly Case[];
+  readonly count: number;
+  readonly requests: number;
+  readonly connections: number;
+}
+
+interface Given {
+  readonly _: readonly string[];
+  readonly only?: string | undefined;
+  readonly json?: boolean | undefined;
+  readonly write?: boolean | undefined;
+  readonly rounds: string;
+  readonly requests: string;
+  readonly connections: string;
+}
+
+/** Before anything is built or started. A slip ends the program in one line. */
+function read(given: Given & Readonly<Record<string, unknown>>, known: ArgsDef): Asked {
+  try {
+    refuseUnknown(given, known);
+    const { only } = given;
+    if (only !== undefined && (given.json || given.write))
+      throw new UsageError("--only takes some of the cases, which give no ratios for --json or --write");
+    return {
+      chosen: only === undefined ? cases : only.split(",").map(find),
+      count: whole("rounds", given.rounds),
+      requests: whole("requests", given.requests),
+      connections: whole("connections", given.connections),
+    };
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    say(error.message);
+    process.exit(1);
+  }
+}
 
 async function callsAtRates(bench: Bench): Promise<Record<string, CallsAtRate>> {
   const calls: Record<string, CallsAtRate> = {};
@@ -168,7 +204,7 @@ function manyClients(rate: number): string[] {
 function whole(name: string, text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1)
-    throw new Error(`--${name} takes a whole number of at least 1, ${text} came`);
+    throw new UsageError(`--${name}: a whole number of at least 1; received ${JSON.stringify(text)}`);
   return value;
 }
 

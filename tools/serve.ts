@@ -4,7 +4,9 @@
  */
 import { join, resolve } from "node:path";
 import { defineCommand, runMain } from "citty";
+import type { ArgsDef } from "citty";
 import { prepareBundle, stateFolder } from "../demo/bundle.ts";
+import { refuseUnknown, UsageError } from "./flags.ts";
 import { serve } from "./serve/server.ts";
 import type { Server } from "./serve/server.ts";
 import { faultsOf, readVariables } from "./serve/variables.ts";
@@ -19,8 +21,6 @@ function whole(option: string, text: string, min: number, max: number): number {
   if (value >= min && value <= max) return value;
   throw new UsageError(`--${option}: a whole number from ${min} to ${max}; received ${JSON.stringify(text)}`);
 }
-
-class UsageError extends Error {}
 
 function fail(message: string): never {
   console.error(message);
@@ -73,8 +73,9 @@ const command = defineCommand({
     "env-file": { type: "string", default: join(root, ".dev.vars"), description: "file of variables" },
     drain: { type: "string", default: String(drainS), description: "seconds for running requests after SIGTERM" },
   },
-  async run({ args }) {
+  async run({ args, cmd }) {
     try {
+      refuseUnknown(args, cmd.args as ArgsDef);
       const { values, warnings } = readVariables(args["env-file"], process.env);
       for (const warning of warnings) console.error(warning);
       const faults = faultsOf(values);

@@ -268,3 +268,17 @@ test("a configuration that can't be used is named on stderr, and nothing starts"
   expect(code).toBe(1);
   expect(told).toContain("RATE_LIMIT.requests");
 });
+
+test.each([
+  [["--workers", "0"], '--workers: a whole number from 1 to 64; received "0"'],
+  [["--port", "99999"], '--port: a whole number from 0 to 65535; received "99999"'],
+  [["--drain", "soon"], '--drain: a whole number from 0 to 86400; received "soon"'],
+  [["--wokers", "2"], "--wokers: there is no such option"],
+  [["8787"], 'only options are taken, --host --port --workers --state --env-file --drain; received "8787"'],
+  [["--state", "/dev/null/state"], "ENOTDIR"],
+])("called with %j it says what is wrong, and nothing starts", async (args, message) => {
+  const { code, told } = await refused(args);
+  expect(code).toBe(1);
+  expect(told).toContain(message);
+  expect(told).not.toContain("    at ");
+});
