@@ -40,9 +40,9 @@ const reportLostMs = 5000;
 const reportPauseMs = 1000;
 /** After a refresh that did not come in time, requests don't wait for another one for so long. */
 const impatientMs = 1000;
-/** With the registry and KV both silent the configuration's table serves; a read takes tens of milliseconds. */
+/** With the registry and KV both silent the table in hand serves; a read takes tens of milliseconds. */
 const kvPatienceMs = 500;
-/** A KV that failed or has nothing yet is asked again, since the registry may stay away for long. */
+/** KV is asked again, since the registry may stay away for long, or from here only. */
 const kvPauseMs = 10_000;
 /** Failures that make a suspect are told at once, at most so often in a second. */
 const urgentPerSecond = 10;
@@ -70,7 +70,10 @@ export class Edge {
   #refreshing: { readonly since: number } | null = null;
   readonly #pause = new Cooldown(reportPauseMs);
   #flushDueMs: number | null = null;
-  #urgent: { second: number; told: number } = { second: 0, told: 0 };
+  /** A report is wanted as soon as the one under way has ended. */
+  #isMore = false;
+  /** When the latest urgent reports were wanted, the oldest first. */
+  readonly #urgentMs: number[] = [];
   #patientAgainMs = 0;
   #kvAgainMs = 0;
   secretHeaders: Readonly<Record<string, Readonly<Record<string, string>>>>;
@@ -113,7 +116,7 @@ export class Edge {
     await (own === null ? this.#others() : inTime(own, refreshPatienceMs));
     // A registry that just kept somebody waiting in vain would keep the next one waiting as well.
     if (this.table.ageMs(Date.now()) >= maxAgeMs) this.#patientAgainMs = Date.now() + impatientMs;
-    if (this.table.ageMs(Date.now()) >= serveStaleMs) await this.#startFromKv();
+    if (this.table.ageMs(Date.now()) >= serveStaleMs) await this.#resortToKv();
   }
 
   /**
@@ -129,11 +132,11 @@ export class Edge {
     }
   }
 
-  /** KV holds the last good table for an edge that can't reach the registry. It is asked until it has answered, and never waited for long. */
-  async #startFromKv(): Promise<void> {
+  /** KV holds the last good table for an edge that can't reach the registry. It is never waited for long. */
+  async #resortToKv(): Promise<void> {
     const { CACHE } = this.env;
     const nowMs = Date.now();
-    if (CACHE === undefined || this.table.source !== "configuration" || nowMs < this.#kvAgainMs) return;
+    if (CACHE === undefined || nowMs < this.#kvAgainMs) return;
     this.#kvAgainMs = nowMs + kvPauseMs;
     try {
       await inTime(this.#readKv(CACHE), kvPatienceMs);
@@ -142,9 +145,11 @@ export class Edge {
     }
   }
 
+  /** The registry's versions only grow, over its restarts too: what is in hand may be younger than what was published last. */
   async #readKv(namespace: KVNamespace): Promise<void> {
     const published = await namespace.get<PublishedFleet>(publishedKey, "json");
-    if (published !== null && this.table.source === "configuration") this.#adopt(published.table, "kv", 1, {});
+    const isNewer = published !== null && published.table.version > this.table.table.version;
+    if (isNewer && this.table.ageMs(Date.now()) >= serveStaleMs) this.#adopt(published.table, "kv", 1, {});
   }
 
   /**
@@ -159,10 +164,16 @@ export class Edge {
     this.#refreshing = own;
     const over = (): void => {
       if (this.#refreshing === own) this.#refreshing = null;
+      if (this.#isMore && this.#refreshing === null) this.#tell(region, waitUntil);
     };
     const done = this.#report(region).finally(over);
     waitUntil(done);
     return done;
+  }
+
+  /** Reports now, or when the report under way has ended: it began before what is to be told was seen. */
+  #tell(region: string, waitUntil: WaitUntil): void {
+    this.#isMore = this.report(region, waitUntil) === null && this.#refreshing !== null;
   }
 
   async #report(region: string): Promise<void> {
@@ -180,7 +191,8 @@ export class Edge {
         tableVersion: this.table.source === "registry" ? this.table.table.version : -1,
       });
       const nowMs = Date.now();
-      if (reply.kind === "misconfigured") return;
+      // Two versions side by side in the middle of a deployment: what was told in vain is told again.
+      if (reply.kind === "misconfigured") throw new Error("the registry has a configuration that it can't use");
       if (reply.table === null) this.table.confirm(nowMs);
       else this.#adopt(reply.table, "registry", nowMs, told);
     } catch (error) {
@@ -210,18 +222,20 @@ export class Edge {
     this.#flushDueMs = nowMs + inMs;
     const tell = (): void => {
       this.#flushDueMs = null;
-      if (!this.findings.isEmpty) void this.report(region, waitUntil);
+      if (!this.findings.isEmpty) this.#tell(region, waitUntil);
     };
     waitUntil(new Promise<void>((resolve) => setTimeout(resolve, inMs)).then(tell));
   }
 
   /** A failure that makes a suspect: the registry probes it as soon as it knows. */
   reportUrgently(region: string, waitUntil: WaitUntil, nowMs: number): void {
-    const second = Math.floor(nowMs / 1000);
-    if (this.#urgent.second !== second) this.#urgent = { second, told: 0 };
-    if (this.#urgent.told >= urgentPerSecond) return;
-    this.#urgent.told += 1;
-    void this.report(region, waitUntil);
+    const times = this.#urgentMs;
+    if (times.length === urgentPerSecond) {
+      if (nowMs - (times[0] ?? 0) < 1000) return;
+      times.shift();
+    }
+    times.push(nowMs);
+    this.#tell(region, waitUntil);
   }
 
   // ── Warnings ──────────────────────────────────────────────────────────────────────────────────
