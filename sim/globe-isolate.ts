@@ -3,7 +3,7 @@
  * (`src/worker/edge.ts`) with the real table; its requests are reckoned by their rate.
  */
 import type { Config } from "../src/shared/config/config.ts";
-import type { ReportLine } from "../src/shared/contract.ts";
+import type { ReportLine, RoutingTable } from "../src/shared/contract.ts";
 import type { Rng } from "../src/shared/rng.ts";
 import {
   LocalTable,
@@ -41,7 +41,10 @@ export class GlobeIsolate {
   readonly #table: LocalTable;
   #madeAtMs: number | null = null;
   #reporting = false;
-  #flushing = false;
+  /** When what was seen is told; null: nothing has been seen since it was. */
+  #flushDueMs: number | null = null;
+  /** A report is wanted as soon as the one under way has ended. */
+  #isMore = false;
   #requestsSinceMs = 0;
   #ages: number[] = [];
   #dead: string | null = null;
@@ -88,18 +91,25 @@ export class GlobeIsolate {
     const { nowMs } = this.#timeline;
     const ageMs = this.#table.ageMs(nowMs);
     if (ageMs >= refreshFromMs) this.#report(false);
-    if (!this.#flushing) {
-      this.#flushing = true;
-      this.#timeline.after(reportEveryMs, () => {
-        this.#flushing = false;
-        this.#report(false);
-      });
+    const flushDueMs = this.#flushSoon(nowMs);
+    if (this.#ratePerMs >= densePerMs) {
+      const mattersMs = Math.min(flushDueMs, this.#table.confirmedMs + refreshFromMs);
+      return this.#arrivalAfter(Math.max(nowMs + urgentEveryMs, mattersMs));
     }
-    if (this.#ratePerMs >= densePerMs)
-      return this.#arrivalAfter(Math.max(nowMs + urgentEveryMs, this.#table.confirmedMs + refreshFromMs));
     if (ageMs < freshMs) this.#noteAge();
     else this.#timeline.after(refreshPatienceMs, () => this.#noteAge());
     this.#arrivalAfter(nowMs);
+  }
+
+  /** The first request after each report sets the next one. */
+  #flushSoon(nowMs: number): number {
+    if (this.#flushDueMs !== null) return this.#flushDueMs;
+    this.#timeline.after(reportEveryMs, () => {
+      this.#flushDueMs = null;
+      this.#tell(false);
+    });
+    this.#flushDueMs = nowMs + reportEveryMs;
+    return this.#flushDueMs;
   }
 
   #noteAge(): void {
@@ -138,9 +148,15 @@ export class GlobeIsolate {
     this.metDeadAtMs = nowMs;
     if (waitMs === 0) {
       this.#urgentAtMs = nowMs;
-      this.#report(true);
+      this.#tell(true);
     }
     this.#failAfter(nowMs + waitMs);
+  }
+
+  /** Now, or when the report under way has ended. */
+  #tell(urgent: boolean): void {
+    if (this.#reporting) this.#isMore = true;
+    else this.#report(urgent);
   }
 
   /** One at a time; after one that was turned away, none for about a second. */
@@ -157,17 +173,21 @@ export class GlobeIsolate {
     const report = { isolate: this.#name, edgeRegion: this.#region, lines, inFlight: {}, counters, tableVersion };
     this.#line.call(report, urgent, (answer) => {
       this.#reporting = false;
-      const at = this.#timeline.nowMs;
       if (answer.kind === "overloaded") {
         this.#failures += failures;
-        this.#backOffUntilMs = at + backOffMs * (0.5 + this.#rng());
-        return;
-      }
-      if (answer.table === null) this.#table.confirm(at);
-      else this.#table.adopt(answer.table, "registry", at, {});
-      this.#madeAtMs = this.#table.table.madeAtMs;
-      if (this.#dead !== null && this.knowsAtMs === null && !this.#believesInTheDead()) this.knowsAtMs = at;
+        this.#backOffUntilMs = this.#timeline.nowMs + backOffMs * (0.5 + this.#rng());
+      } else this.#take(answer.table, this.#timeline.nowMs);
+      const isMore = this.#isMore;
+      this.#isMore = false;
+      if (isMore) this.#report(true);
     });
+  }
+
+  #take(table: RoutingTable | null, atMs: number): void {
+    if (table === null) this.#table.confirm(atMs);
+    else this.#table.adopt(table, "registry", atMs, {});
+    this.#madeAtMs = this.#table.table.madeAtMs;
+    if (this.#dead !== null && this.knowsAtMs === null && !this.#believesInTheDead()) this.knowsAtMs = atMs;
   }
 
   /** What it saw since the last report, reckoned. */

@@ -10,7 +10,7 @@ import {
   slowShare,
   wrongEjections,
 } from "../../sim/claims.ts";
-import { globeOptions, simulateGlobe } from "../../sim/globe.ts";
+import { globeOptions, simulateGlobe, type Layout } from "../../sim/globe.ts";
 import { main } from "../../sim/main.ts";
 import { policyLabels } from "../../sim/policies.ts";
 import { simulate } from "../../sim/run.ts";
@@ -86,6 +86,21 @@ describe("the registry's load", () => {
     const [few, many] = [calls(20, 1000), calls(20, 1_000_000)];
     expect(many / few).toBeLessThan(1.2);
     expect(many).toBeLessThan(25);
+  });
+
+  it("is one call a second of each busy isolate, as the product makes them, wherever the isolate stands", () => {
+    for (const isolates of [1, 30]) {
+      const { registryCallsPerS } = simulateGlobe({ layout: "one registry", isolates, rps: 500 * isolates, seed: 1 });
+      expect(registryCallsPerS / isolates).toBeCloseTo(1, 1);
+    }
+  });
+
+  it("with a relay in each of 300 data centres is at most theirs, while news takes no longer than two more seconds", () => {
+    const at = (layout: Layout) => simulateGlobe({ layout, isolates: 1000, rps: 10_000, seed: 1 });
+    const [direct, relayed] = [at("one registry"), at("a relay per data centre")];
+    expect(direct.registryCallsPerS).toBeGreaterThan(900);
+    expect(relayed.registryCallsPerS).toBeLessThanOrEqual(300);
+    expect((relayed.allKnowMs ?? Infinity) - (direct.allKnowMs ?? 0)).toBeLessThan(2000);
   });
 
   it("is studied from 1 to 10,000 isolates and from 1,000 to 1,000,000 requests a second", () => {
