@@ -8,6 +8,9 @@ import type { Prices } from "./cost/prices.ts";
 
 const inputs: Readonly<Record<string, number>> = { ...listPrices, ...usualFleet };
 
+/** Something is divided by these. */
+const divisors: ReadonlySet<string> = new Set(["perClientRps", "isolateRps", "dataCentres"] satisfies (keyof Fleet)[]);
+
 function option(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
@@ -20,7 +23,11 @@ function read(argv: readonly string[]): Record<string, number> {
     const text = values[option(name)];
     if (text === undefined) continue;
     const value = Number(text);
-    if (!(value >= 0)) throw new Error(`--${option(name)}: a number of at least 0; received ${JSON.stringify(text)}`);
+    const isDivisor = divisors.has(name);
+    if (!(isDivisor ? value > 0 : value >= 0) || value === Infinity) {
+      const allowed = isDivisor ? "a number above 0" : "a number of at least 0";
+      throw new Error(`--${option(name)}: ${allowed}; received ${JSON.stringify(text)}`);
+    }
     chosen[name] = value;
   }
   return chosen;

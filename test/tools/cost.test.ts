@@ -79,10 +79,14 @@ test("no part of any bill is negative or endless, whatever the mix", () => {
   );
 });
 
-test("an option that is no number is refused by name", () => {
-  expect(() => report(["--rows-written-per-m", "cheap"])).toThrow(
-    '--rows-written-per-m: a number of at least 0; received "cheap"',
-  );
+test.each([
+  ["--rows-written-per-m", "cheap", "a number of at least 0"],
+  ["--object-requests-per-m", "-1", "a number of at least 0"],
+  ["--isolate-rps", "0", "a number above 0"],
+  ["--per-client-rps", "0", "a number above 0"],
+  ["--backends", "Infinity", "a number of at least 0"],
+])("%s %s is refused by name", (option, value, allowed) => {
+  expect(() => report([`${option}=${value}`])).toThrow(`${option}: ${allowed}; received "${value}"`);
 });
 
 test("all the rates are there", () => {
