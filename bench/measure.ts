@@ -30,8 +30,7 @@ export interface Bench {
 export async function closedLoop(bench: Bench, one: Case): Promise<Sample> {
   const { system, generator } = bench;
   const port = system.portOf(one.worker);
-  if (one.until !== null) await bringTo(bench, one, one.until);
-  else await wake(bench, one);
+  await ready(bench, one);
   // What the waking requests have left behind is no part of what follows.
   await pause(afterMs);
   const { pid } = system.workers[one.worker];
@@ -47,6 +46,12 @@ export async function closedLoop(bench: Bench, one: Case): Promise<Sample> {
   await pause(afterMs);
   const used = cpuUs(pid) - before;
   return sample(one, result, used / requests);
+}
+
+/** The client is in the state that the case wants. */
+export async function ready(bench: Bench, one: Case): Promise<void> {
+  if (one.until !== null) await bringTo(bench, one, one.until);
+  else await wake(bench, one);
 }
 
 /**

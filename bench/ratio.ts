@@ -11,6 +11,8 @@ export type Samples = Readonly<Record<string, readonly Sample[]>>;
 export interface Findings {
   readonly closed: Samples;
   readonly open: Samples;
+  /** Requests a second of the open loop. */
+  readonly latencyRate: number;
   /** By rate. */
   readonly calls: Readonly<Record<string, CallsAtRate>>;
   readonly startup: Startup;
