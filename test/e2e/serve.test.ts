@@ -282,3 +282,16 @@ test.each([
   expect(told).toContain(message);
   expect(told).not.toContain("    at ");
 });
+
+test("docs/operations.md, in both languages, names every option that there is", async () => {
+  const child = launch(["--help"], {});
+  let told = "";
+  child.stdout?.on("data", (bytes: Buffer) => (told += bytes.toString("utf8")));
+  await once(child, "close");
+  const options = new Set([...told.matchAll(/--[a-z-]+/g)].map(([option]) => option));
+  expect(options).toContain("--workers");
+  for (const file of ["operations.md", "operations.zh-CN.md"]) {
+    const text = await readFile(join(root, "docs", file), "utf8");
+    expect([...options].filter((option) => !text.includes(`\`${option}\``))).toEqual([]);
+  }
+});
