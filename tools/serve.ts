@@ -7,7 +7,7 @@ import { defineCommand, runMain } from "citty";
 import type { ArgsDef } from "citty";
 import { prepareBundle, stateFolder } from "../demo/bundle.ts";
 import { refuseUnknown, UsageError } from "./flags.ts";
-import { serve } from "./serve/server.ts";
+import { authority, serve } from "./serve/server.ts";
 import type { Server } from "./serve/server.ts";
 import { faultsOf, readVariables } from "./serve/variables.ts";
 
@@ -92,7 +92,7 @@ const command = defineCommand({
       const bundle = await prepareBundle(root);
       const server = await serve({ ...options, bundle, stateFolder: resolve(args.state), variables: values });
       endWithSignals(server, drainMs);
-      console.log(`jimeng-edge listens on http://${options.host}:${server.port}`);
+      console.log(`jimeng-edge listens on http://${authority(options.host, server.port)}`);
     } catch (error) {
       fail(error instanceof Error ? error.message : String(error));
     }

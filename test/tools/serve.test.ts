@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { configText, text } from "../../tools/serve/capnp.ts";
+import { authority } from "../../tools/serve/server.ts";
 import { edgeSetup, objectClasses, wholeSetup } from "../../tools/serve/setup.ts";
 import { faultsOf, readVariables } from "../../tools/serve/variables.ts";
 
@@ -44,6 +45,10 @@ test("every process bounds its young generation", () => {
   for (const setup of [wholeSetup(compatibility, [], null), edgeSetup(compatibility, [])]) {
     expect(configText(setup)).toContain('v8Flags = ["--max-semi-space-size=16"]');
   }
+});
+
+test("an IPv6 address to listen on stands in brackets, for workerd and for whoever opens what is said", () => {
+  expect([authority("::1", 8787), authority("127.0.0.1", 0)]).toEqual(["[::1]:8787", "127.0.0.1:0"]);
 });
 
 describe("variables", () => {

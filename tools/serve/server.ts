@@ -61,10 +61,15 @@ async function start(options: ServeOptions): Promise<Server> {
     : serveTogether(options, folder, compatibility);
 }
 
+/** An IPv6 address stands in brackets: RFC 3986 §3.2.2. */
+export function authority(host: string, port: number): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
 async function serveAlone(options: ServeOptions, folder: string, compatibility: Compatibility): Promise<Server> {
   const { host, port, variables } = options;
   const configFile = join(folder, "config.capnp");
-  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const address = authority(host, port);
   await writeFile(configFile, configText(wholeSetup(compatibility, Object.keys(variables), address)));
   const process = await startWorkerd({ configFile, environment: variables, sockets: [httpSocket], output: "inherit" });
   return {
