@@ -217,6 +217,8 @@ describe("what is seen", () => {
     expect(successes()).toBe(rate * seconds);
     expect(Math.max(...told.map(({ lines }) => lines.length))).toBe(count);
     expect((told.length / (rate * seconds)) * 1000).toBeLessThanOrEqual(most);
+    // Histograms: a line for each backend, whatever the number of outcomes.
+    for (const { lines } of told) expect(JSON.stringify(lines).length).toBeLessThan(count * 300);
   });
 
   test("a failure is told at once, and a thousand in a second at most ten times", async () => {

@@ -62,6 +62,23 @@ describe("a table", () => {
     expect(trialOfA()).toBe("server");
   });
 
+  test("joins what is in flight here with what the registry counts of the others", () => {
+    const table = made();
+    for (let sent = 0; sent < 3; sent += 1) table.opened("a");
+    const [first, ...rest] = table.table.backends;
+    const counted = { ...table.table, backends: [{ ...first!, inFlight: 5 }, ...rest] };
+    const inFlight = (): number | undefined => table.members.find(({ name }) => name === "a")?.inFlight;
+    // Of its five two are this isolate's, told a moment ago; a third was opened since.
+    table.adopt(counted, "registry", 1000, { a: 2 });
+    expect(inFlight()).toBe(6);
+    table.opened("a");
+    expect(inFlight()).toBe(7);
+    for (let ended = 0; ended < 4; ended += 1) table.closed("a");
+    expect(inFlight()).toBe(3);
+    table.adopt(counted, "registry", 2000, { a: 9 });
+    expect(inFlight()).toBe(0);
+  });
+
   test("keeps the order of all where all fail", () => {
     const table = made();
     for (const name of names) for (let time = 0; time < 3; time += 1) table.heard(name, broken, time);
