@@ -16,7 +16,7 @@ import { spreadOf } from "./figures.ts";
 import type { Spread } from "./figures.ts";
 import { closedLoop, openLoop, ready, send } from "./measure.ts";
 import type { Bench, Sample } from "./measure.ts";
-import { ratioOf } from "./ratio.ts";
+import { ratioOf, summaryOf } from "./ratio.ts";
 import type { Findings, Samples } from "./ratio.ts";
 import { startGenerator } from "./process.ts";
 import type { Generator } from "./process.ts";
@@ -82,18 +82,6 @@ function rotated<T>(list: readonly T[], by: number): readonly T[] {
   return [...list.slice(at), ...list.slice(0, at)];
 }
 
-function summary({ closed, open, calls }: Findings): object {
-  const cpu = Object.entries(ratios).map(([name, [over, under]]) => [name, ratioOf(closed, over, under, "cpuUs")]);
-  return {
-    noise: ratioOf(closed, "two_calls_again", "two_calls", "cpuUs"),
-    ratios: {
-      ...Object.fromEntries(cpu),
-      p50_table_get_vs_two_calls: ratioOf(open, "table_get", "two_calls", "p50Ms"),
-    },
-    registry_calls_per_1000: Object.fromEntries(Object.entries(calls).map(([rate, one]) => [rate, one.calls.registry])),
-  };
-}
-
 const command = defineCommand({
   meta: { name: "bench", description: "The product's price beside that of a skeleton, on plain workerd" },
   args: {
@@ -131,7 +119,7 @@ const command = defineCommand({
         load,
       };
       if (args.write) await writeDocument(root, findings);
-      if (args.json) console.log(JSON.stringify(summary(findings), null, 2));
+      if (args.json) console.log(JSON.stringify(summaryOf(findings), null, 2));
       else show(findings);
     } finally {
       generator.stop();
