@@ -291,7 +291,7 @@ test("docs/operations.md, in both languages, names every option that there is", 
   const options = new Set([...told.matchAll(/--[a-z-]+/g)].map(([option]) => option));
   expect(options).toContain("--workers");
   for (const file of ["operations.md", "operations.zh-CN.md"]) {
-    const text = await readFile(join(root, "docs", file), "utf8");
+    const text = await readFile(join(import.meta.dirname, "..", "..", "docs", file), "utf8");
     expect([...options].filter((option) => !text.includes(`\`${option}\``))).toEqual([]);
   }
 });
