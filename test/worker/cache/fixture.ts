@@ -15,6 +15,8 @@ interface Env {
 const patienceMs = 3000;
 const caches: Record<string, EdgeCache> = {
   api: openCache({ store: openStore(), patienceMs }),
+  /** As another isolate of the same data centre. */
+  neighbour: openCache({ store: openStore(), patienceMs }),
   memory: openCache({ store: new MemoryStore(), patienceMs }),
   /** Longer than any test may last: who waits there for another's answer is found out. */
   patient: openCache({ store: new MemoryStore(), patienceMs: 600_000 }),

@@ -1,5 +1,5 @@
 /** Many at once, clients that vanish and origins that die: over real sockets, in one isolate. */
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { CacheSystem } from "./cache-system.ts";
 import type { Received } from "./raw-client.ts";
 
@@ -219,6 +219,40 @@ test("with the origin dead, what is stale is served within 50 ms and says so", a
     expect(answer.headers["cache-status"]).toMatch(/stale/);
   }
   expect(took.sort((a, b) => a - b)[3]).toBeLessThan(50);
+});
+
+describe("what another isolate has stored", () => {
+  const startMs = Date.now();
+
+  /** Body, source, age, and how often the origin was asked; what is stored behind the answer has been stored after it. */
+  async function seen(prefix: string, store: string, seconds: number): Promise<readonly unknown[]> {
+    const now = { "x-test-now": String(startMs + seconds * 1000), "x-test-store": store };
+    const before = system.origin.asked(prefix).length;
+    const { body, headers } = await system.client.ask(`${prefix}/x`, { headers: { ...now, "x-test-rule": "60" } });
+    const asked = system.origin.asked(prefix).length - before;
+    await system.client.ask(`${prefix}/other`, { headers: now });
+    return [body, headers["x-test-source"], headers["age"], asked];
+  }
+
+  test("is used while it is fresh and newer than what is at hand, and asked for again once it is not", async () => {
+    const answers = (body: string, seconds: number): void =>
+      system.origin.expect("/shared", startMs + seconds * 1000, { body });
+    answers("one", 0);
+    expect(await seen("/shared", "api", 0)).toEqual(["one", "miss", "0", 1]);
+    expect(await seen("/shared", "neighbour", 30)).toEqual(["one", "hit", "30", 0]);
+    answers("two", 125);
+    expect(await seen("/shared", "neighbour", 125)).toEqual(["two", "miss", "0", 1]);
+    expect(await seen("/shared", "api", 130)).toEqual(["two", "hit", "5", 0]);
+  });
+
+  test("is asked for again when it is stale, and stands in for an origin that fails", async () => {
+    system.origin.expect("/shared-stale", startMs, { body: "one" });
+    expect(await seen("/shared-stale", "api", 0)).toEqual(["one", "miss", "0", 1]);
+    system.origin.expect("/shared-stale", startMs, { status: 503, body: "broken" });
+    expect(await seen("/shared-stale", "neighbour", 200)).toEqual(["one", "stale", "200", 1]);
+    // From here on it is at hand, and the origin known for failing.
+    expect(await seen("/shared-stale", "neighbour", 201)).toEqual(["one", "stale", "201", 0]);
+  });
 });
 
 test("an answer over 10 MiB passes whole and is not stored, with a stated length or without", async () => {
