@@ -3,7 +3,8 @@ import type { Shape } from "./load/load.ts";
 
 /**
  * A process of workerd that runs one skeleton, or the product. `two-calls-again` is the skeleton against itself; in
- * `product-roomy` clients are counted, and no limit is ever reached.
+ * `product-roomy` clients are counted, and no limit is ever reached. Each case of the product has a process of its own, as each
+ * skeleton has: the clients of another case would be forgotten, an object each, a minute later and in the middle of this one.
  */
 export const workers = [
   "nothing",
@@ -16,6 +17,11 @@ export const workers = [
   "least-table-get",
   "least-generation",
   "product",
+  "product-hit",
+  "product-stats",
+  "product-exact",
+  "product-stream",
+  "product-blocked",
   "product-unlimited",
   "product-roomy",
 ] as const;
@@ -91,8 +97,8 @@ const rows: readonly Row[] = [
     share: 0.7,
   },
   { name: "table_get", label: "table GET, uncached", worker: "product", shape: get("/ping", clients) },
-  { name: "hit", label: "cache hit, /v1/models", worker: "product", shape: get("/v1/models", clients) },
-  { name: "hit_stats", label: "cache hit, /usage/stats", worker: "product", shape: get("/usage/stats", clients) },
+  { name: "hit", label: "cache hit, /v1/models", worker: "product-hit", shape: get("/v1/models", clients) },
+  { name: "hit_stats", label: "cache hit, /usage/stats", worker: "product-stats", shape: get("/usage/stats", clients) },
   {
     name: "hit_unlimited",
     label: "cache hit, limiter off",
@@ -102,21 +108,21 @@ const rows: readonly Row[] = [
   {
     name: "exact",
     label: "exact generation",
-    worker: "product",
+    worker: "product-exact",
     shape: post("/v1/images/generations", picture, clients),
     share: 0.7,
   },
   {
     name: "sse",
     label: "event stream",
-    worker: "product",
+    worker: "product-stream",
     shape: post("/v1/chat/completions", chat, clients),
     share: 0.5,
   },
   {
     name: "blocked",
     label: "blocked client",
-    worker: "product",
+    worker: "product-blocked",
     shape: get("/ping", ["10.7.0.1"]),
     until: 429,
     expected: 429,

@@ -77,12 +77,15 @@ export function failureBody(failure: Failure): Record<string, unknown> {
 
 export function failureResponse(failure: Failure): Response {
   const kind: FailureKind = failures[failure.code];
-  const headers = new Headers(failure.headers);
+  // Headers of its own, filled one by one: half the price of a record of them.
+  const response = new Response(JSON.stringify(failureBody(failure)), { status: kind.status });
+  const { headers } = response;
+  for (const name in failure.headers) headers.set(name, failure.headers[name] as string);
   headers.set("content-type", "application/json; charset=utf-8");
   headers.set("cache-control", "no-store");
   if (failure.retryAfterS !== undefined)
     headers.set("retry-after", String(Math.max(1, Math.ceil(failure.retryAfterS))));
   const retry = failure.retry ?? kind.retry;
   if (retry !== null) headers.set("x-should-retry", String(retry));
-  return new Response(JSON.stringify(failureBody(failure)), { status: kind.status, headers });
+  return response;
 }

@@ -32,9 +32,9 @@ export function jsonBytesResponse(
   status: number,
   headers: Readonly<Record<string, string>>,
 ): Response {
-  const response = new Response(bytes, {
-    status,
-    headers: { "content-type": "application/json; charset=utf-8", ...headers },
-  });
+  const response = new Response(bytes, { status });
+  // One by one: half the price of a record of them.
+  response.headers.set("content-type", "application/json; charset=utf-8");
+  for (const name in headers) response.headers.set(name, headers[name] as string);
   return withLength(response, bytes.byteLength);
 }
