@@ -2,7 +2,9 @@
 import type { ArgsDef } from "citty";
 
 /** What is wrong with the way that a program was called: told in one line, without a stack. */
-export class UsageError extends Error {}
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
 
 export function refuseUnknown(
   given: Readonly<Record<string, unknown>> & { readonly _: readonly string[] },

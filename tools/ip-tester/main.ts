@@ -20,7 +20,8 @@ import { appliedLines, jsonReport, onEdge, textReport } from "./report.ts";
 import type { AppliedWeight, RunReport } from "./report.ts";
 import { rotate, systemClock } from "./rotation.ts";
 import type { Clock, Plan } from "./rotation.ts";
-import { askedWithout, listServers, readEnvironment, UsageError } from "./servers.ts";
+import { UsageError } from "../flags.ts";
+import { askedWithout, listServers, readEnvironment } from "./servers.ts";
 import { summarize } from "./summary.ts";
 
 /** Every result is kept, so that the percentiles are exact. */

@@ -8,14 +8,7 @@ import { readConfig } from "../../src/shared/config/read.ts";
 import type { Config } from "../../src/shared/config/config.ts";
 import type { EdgeTarget } from "./edge.ts";
 import type { Target } from "./probe.ts";
-
-/** What the operator gave can't be used; the message says where, what is allowed and what came. */
-export class UsageError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = "UsageError";
-  }
-}
+import { UsageError } from "../flags.ts";
 
 export interface ServerSources {
   readonly urls: readonly string[];
