@@ -275,7 +275,8 @@ export function possibleError(bytes: Uint8Array): Record<string, unknown> | null
   }
 }
 
-function facts(
+/** What an answer says of itself. `json`: its body, where it may be an error. */
+export function facts(
   response: Response,
   json: Record<string, unknown> | null,
   bodyState: AnswerFacts["bodyState"],

@@ -45,7 +45,7 @@ function dressed(exchange: Exchange, answer: Response): Response {
     own.headers.set("x-request-id", exchange.id);
     // Nobody will read what it takes the place of, nor wait for the end of that.
     exchange.ending = null;
-    exchange.waitUntil(answer.body?.cancel().catch(() => undefined) ?? Promise.resolve());
+    if (answer.body !== null) exchange.waitUntil(answer.body.cancel().catch(() => undefined));
     return own;
   }
 }

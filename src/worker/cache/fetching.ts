@@ -4,8 +4,8 @@ import { confirms, freshenedHeaders, validators } from "../../shared/cache/condi
 import { selectingNames } from "../../shared/cache/request-fields.ts";
 import type { AnswerFacts, Verdict } from "../../shared/cache/storing.ts";
 import { varyNames } from "../../shared/cache/storing.ts";
-import { classifyAnswer, isJimengBody, readErrorBody } from "../../shared/jimeng/answer.ts";
-import { possibleError } from "../attempt.ts";
+import { classifyAnswer, readErrorBody } from "../../shared/jimeng/answer.ts";
+import { facts, possibleError } from "../attempt.ts";
 import { failureResponse } from "../failure.ts";
 import { verdictOf } from "../upstream.ts";
 import { bodyLimit, cachedAnswer, keptHeaders, readBody, withPassingFields } from "./message.ts";
@@ -110,13 +110,10 @@ async function whole(
 }
 
 /** A dialect tells an error under a 200, too. What doesn't say that it is JSON has come here unread. */
-function toldVerdict({ status, headers }: Response, bytes: Uint8Array): OriginAnswer["verdict"] {
+function toldVerdict(response: Response, bytes: Uint8Array): OriginAnswer["verdict"] {
   const json = possibleError(bytes);
-  const error = readErrorBody(json);
-  if (error === null) return "ok";
-  const hasRetryAfter = headers.has("retry-after");
-  const seen = { hasRetryAfter, isJimengBody: isJimengBody(json), bodyState: "complete", elapsedMs: 0 } as const;
-  return verdictOf(classifyAnswer({ status, ...error, ...seen }, "query"));
+  if (readErrorBody(json) === null) return "ok";
+  return verdictOf(classifyAnswer(facts(response, json, "complete", 0), "query"));
 }
 
 /** RFC 9111 §4.3.4: the stored answer with the 304's fields, judged anew. */
